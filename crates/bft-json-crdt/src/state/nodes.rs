@@ -1,0 +1,245 @@
+//! The nodes of a document: what its type and its ops have made, numbered densely.
+//!
+//! A node knows its type, its parent and its place there; registers, lists and maps keep their contents in
+//! tables of their own. A struct's fields are consecutive nodes. Nothing stores a path.
+
+use std::collections::BTreeMap;
+
+use crate::schema::{TypeDef, TypeIx, TypeTable};
+use crate::state::history::{ChangeIx, Made, NO_CHANGE};
+use crate::state::list::List;
+
+pub(crate) type NodeIx = u32;
+pub(crate) const NO_NODE: NodeIx = u32::MAX;
+/// The document's root struct.
+pub(crate) const ROOT_NODE: NodeIx = 0;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) ty: TypeIx,
+    pub(crate) parent: NodeIx,
+    /// Which field, element or entry of its parent it is.
+    pub(crate) slot: u32,
+    /// A struct's first field, or the place in the table of registers, lists or maps.
+    pub(crate) payload: u32,
+    /// The op number that names it; without one it is named by its parent and its key.
+    pub(crate) made: Option<Made>,
+}
+
+/// One value that was written to a register, in the bytes of the change that wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) made: Made,
+    /// Where the value starts in the change's body.
+    pub(crate) value: u32,
+}
+
+/// The values of a register that no known write has overwritten. Mostly one: others go to a side table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Register {
+    first: Option<Write>,
+    more: u32,
+}
+
+/// An entry of a map: all puts of one key that had seen the same removals.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) node: NodeIx,
+    pub(crate) removals_seen: Vec<Made>,
+    pub(crate) puts: Vec<Made>,
+    /// Puts and edits inside that no known removal had seen; without one the entry is gone.
+    pub(crate) touches: Vec<ChangeIx>,
+}
+
+/// What a map knows of one key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyState {
+    pub(crate) entries: Vec<u32>,
+    /// Removals that no other known removal had seen.
+    pub(crate) removals: Vec<Made>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Map {
+    pub(crate) keys: BTreeMap<String, KeyState>,
+    /// All entries ever, with their keys.
+    pub(crate) entries: Vec<(String, Entry)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nodes {
+    nodes: Vec<Node>,
+    registers: Vec<Register>,
+    more_writes: Vec<Vec<Write>>,
+    lists: Vec<List>,
+    maps: Vec<Map>,
+}
+
+#[expect(clippy::indexing_slicing, reason = "the numbers of nodes and of their contents are made here only")]
+impl Nodes {
+    pub(crate) fn node(&self, node: NodeIx) -> &Node {
+        &self.nodes[node as usize]
+    }
+
+    pub(crate) fn node_mut(&mut self, node: NodeIx) -> &mut Node {
+        &mut self.nodes[node as usize]
+    }
+
+    /// Makes a node and, for a struct, its fields.
+    pub(crate) fn make(&mut self, types: &TypeTable, ty: TypeIx, parent: NodeIx, slot: u32) -> NodeIx {
+        let node = self.nodes.len() as NodeIx;
+        self.nodes.push(Node { ty, parent, slot, payload: u32::MAX, made: None });
+        self.fill(types, node);
+        node
+    }
+
+    /// Gives a new node its empty contents.
+    fn fill(&mut self, types: &TypeTable, node: NodeIx) {
+        let payload = match types.def(self.node(node).ty) {
+            TypeDef::Register { .. } => {
+                self.registers.push(Register { first: None, more: u32::MAX });
+                self.registers.len() - 1
+            }
+            TypeDef::List(_) => {
+                self.lists.push(List::new());
+                self.lists.len() - 1
+            }
+            TypeDef::Map(_) => {
+                self.maps.push(Map::default());
+                self.maps.len() - 1
+            }
+            TypeDef::Struct { fields, .. } => {
+                let first = self.nodes.len();
+                for (slot, (_, ty)) in (0..).zip(fields) {
+                    self.nodes.push(Node { ty: *ty, parent: node, slot, payload: u32::MAX, made: None });
+                }
+                for field in first..first + fields.len() {
+                    self.fill(types, field as NodeIx);
+                }
+                first
+            }
+        };
+        self.node_mut(node).payload = payload as u32;
+    }
+
+    pub(crate) fn list(&self, node: NodeIx) -> &List {
+        &self.lists[self.node(node).payload as usize]
+    }
+
+    pub(crate) fn list_mut(&mut self, node: NodeIx) -> &mut List {
+        let payload = self.node(node).payload;
+        &mut self.lists[payload as usize]
+    }
+
+    pub(crate) fn map(&self, node: NodeIx) -> &Map {
+        &self.maps[self.node(node).payload as usize]
+    }
+
+    pub(crate) fn map_mut(&mut self, node: NodeIx) -> &mut Map {
+        let payload = self.node(node).payload;
+        &mut self.maps[payload as usize]
+    }
+
+    pub(crate) fn has_maps(&self) -> bool {
+        !self.maps.is_empty()
+    }
+
+    /// All values of a register that no known write has overwritten, in no particular order.
+    pub(crate) fn writes(&self, node: NodeIx) -> impl Iterator<Item = Write> + '_ {
+        let register = &self.registers[self.node(node).payload as usize];
+        let more = self.more_writes.get(register.more as usize).map(|more| &more[..]).unwrap_or_default();
+        register.first.into_iter().chain(more.iter().copied())
+    }
+
+    pub(crate) fn add_write(&mut self, node: NodeIx, write: Write) {
+        let payload = self.node(node).payload as usize;
+        let register = &mut self.registers[payload];
+        if register.first.is_none() {
+            register.first = Some(write);
+        } else {
+            if register.more == u32::MAX {
+                register.more = self.more_writes.len() as u32;
+                self.more_writes.push(Vec::new());
+            }
+            self.more_writes[register.more as usize].push(write);
+        }
+    }
+
+    /// Takes out those of `named` that the register holds, and returns them.
+    pub(crate) fn remove_writes(&mut self, node: NodeIx, named: &[Made]) -> Vec<Write> {
+        let payload = self.node(node).payload as usize;
+        let register = &mut self.registers[payload];
+        let mut removed = Vec::new();
+        let is_named = |write: &Write| named.contains(&write.made);
+        if let Some(more) = self.more_writes.get_mut(register.more as usize) {
+            more.retain(|write| {
+                let keep = !is_named(write);
+                if !keep {
+                    removed.push(*write);
+                }
+                keep
+            });
+            if register.first.is_none_or(|first| is_named(&first)) {
+                removed.extend(register.first.take());
+                register.first = more.pop();
+            }
+        } else if register.first.is_some_and(|first| is_named(&first)) {
+            removed.extend(register.first.take());
+        }
+        removed
+    }
+
+    /// Counts the containers above a node, to bound how deep a document can grow.
+    pub(crate) fn depth(&self, mut node: NodeIx) -> usize {
+        let mut depth = 0;
+        while node != ROOT_NODE && node != NO_NODE {
+            depth += 1;
+            node = self.node(node).parent;
+        }
+        depth
+    }
+}
+
+impl Entry {
+    /// Notes that `change` put or edited the entry; of changes that one branch made, the last suffices.
+    pub(crate) fn touch(&mut self, change: ChangeIx, same_branch: impl Fn(ChangeIx) -> bool) {
+        self.touches.retain(|touch| *touch != change && !same_branch(*touch));
+        self.touches.push(change);
+    }
+}
+
+/// The deletions of an element: mostly none or one.
+#[derive(Clone, Debug)]
+pub(crate) struct Deletions {
+    first: ChangeIx,
+    more: Vec<ChangeIx>,
+}
+
+impl Deletions {
+    pub(crate) fn none() -> Self {
+        Self { first: NO_CHANGE, more: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first == NO_CHANGE
+    }
+
+    pub(crate) fn add(&mut self, change: ChangeIx) {
+        if self.is_empty() {
+            self.first = change;
+        } else {
+            self.more.push(change);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, change: ChangeIx) {
+        self.more.retain(|c| *c != change);
+        if self.first == change {
+            self.first = self.more.pop().unwrap_or(NO_CHANGE);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ChangeIx> + '_ {
+        (!self.is_empty()).then_some(self.first).into_iter().chain(self.more.iter().copied())
+    }
+}

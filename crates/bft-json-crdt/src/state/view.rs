@@ -1,0 +1,437 @@
+//! What a document shows: values, the conflicts behind them, and where ids and paths lead.
+
+use std::cmp::Reverse;
+
+use crate::change::{Body, Change, Digest, inner_element_id, op_id};
+use crate::encoding::DecodeError;
+use crate::keypair::AuthorId;
+use crate::op::{LongName, Name, Op, OpId, OpKind, ROOT_ID, Slice, value_at};
+use crate::schema::TypeDef;
+use crate::state::State;
+use crate::state::history::{ChangeIx, Made, Standing};
+use crate::state::nodes::{NodeIx, ROOT_NODE, Write};
+use crate::value::JsonValue;
+
+/// A value that a register or a map holds besides the one that it shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// The value that lost.
+    pub value: JsonValue,
+    /// Who wrote it.
+    pub author: AuthorId,
+    /// The change that wrote it.
+    pub digest: Digest,
+    /// Its logical time.
+    pub lamport: u64,
+}
+
+/// One step from the document's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathSegment {
+    /// A field of a struct.
+    Field(String),
+    /// An element of a list.
+    Element(OpId),
+    /// An entry of a map.
+    Key(String),
+}
+
+/// What kind of edit an op is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EditKind {
+    /// A register got a value.
+    Set,
+    /// A list got an element.
+    Insert,
+    /// A list lost an element.
+    Delete,
+    /// A map got an entry, or an entry a new value.
+    Put,
+    /// A map lost an entry.
+    Remove,
+}
+
+/// What one op of a change touched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// Where: the register, the element or the entry, from the root.
+    pub path: Vec<PathSegment>,
+    /// The innermost list element that the edit lies in, or is.
+    pub element: Option<OpId>,
+    /// What happened there.
+    pub kind: EditKind,
+    /// The value as it was signed; none for deletions and removals.
+    pub value: Option<JsonValue>,
+}
+
+impl State {
+    /// Shows a node as plain JSON.
+    pub(crate) fn view(&self, node: NodeIx) -> JsonValue {
+        match self.types.def(self.nodes.node(node).ty) {
+            TypeDef::Register { default, .. } => match self.winner(node) {
+                Some(write) => self.value_of(node, write),
+                None => default(),
+            },
+            TypeDef::Struct { fields, .. } => {
+                let first = self.nodes.node(node).payload;
+                let members =
+                    (first..).zip(fields).map(|(node, (name, _))| ((*name).to_owned(), self.view(node)));
+                JsonValue::Object(members.collect())
+            }
+            TypeDef::List(_) => {
+                let list = self.nodes.list(node);
+                JsonValue::Array(list.iter().map(|element| self.view(list.element(element).node)).collect())
+            }
+            TypeDef::Map(_) => {
+                let keys = self.nodes.map(node).keys.iter();
+                let live = keys.filter_map(|(key, _)| Some((key, self.live_entry(node, key)?)));
+                JsonValue::Object(live.map(|(key, node)| (key.clone(), self.view(node))).collect())
+            }
+        }
+    }
+
+    fn value_of(&self, node: NodeIx, write: Write) -> JsonValue {
+        let TypeDef::Register { normalize, default } = self.types.def(self.nodes.node(node).ty) else {
+            return JsonValue::Null;
+        };
+        // It was checked to fit before it was integrated.
+        let value = value_at(self.history.body(write.made.change), write.value).ok();
+        value.and_then(normalize).unwrap_or_else(default)
+    }
+
+    /// The register's order: lamport, author, digest, place in the change. All ranks are equal so far.
+    fn order(&self, made: Made) -> (u32, AuthorId, Digest, ChangeIx, u32) {
+        let row = self.history.row(made.change);
+        let digest = self.history.digest(made.change);
+        // Only unsigned edits share a digest; the later one is the newer.
+        (row.lamport, self.history.author_of(made.change), digest, made.change, made.place)
+    }
+
+    fn winner(&self, node: NodeIx) -> Option<Write> {
+        let mut writes = self.nodes.writes(node);
+        let first = writes.next()?;
+        Some(writes.fold(
+            first,
+            |best, write| {
+                if self.order(write.made) > self.order(best.made) { write } else { best }
+            },
+        ))
+    }
+
+    /// A register's values, the one that it shows first.
+    pub(crate) fn ordered_writes(&self, node: NodeIx) -> Vec<Write> {
+        let mut writes: Vec<Write> = self.nodes.writes(node).collect();
+        writes.sort_by_cached_key(|write| Reverse(self.order(write.made)));
+        writes
+    }
+
+    /// The values that a register holds besides the one that it shows.
+    pub(crate) fn register_conflicts(&self, node: NodeIx) -> Vec<Conflict> {
+        let hidden = self.ordered_writes(node).into_iter().skip(1);
+        hidden.map(|write| self.conflict(write.made, self.value_of(node, write))).collect()
+    }
+
+    fn conflict(&self, made: Made, value: JsonValue) -> Conflict {
+        Conflict {
+            value,
+            author: self.history.author_of(made.change),
+            digest: self.history.digest(made.change),
+            lamport: self.history.row(made.change).lamport.into(),
+        }
+    }
+
+    /// Edits inside deleted elements that the deletions had not seen, by the element's id.
+    pub(crate) fn list_conflicts(&self, list: NodeIx) -> Vec<(OpId, Conflict)> {
+        let mut found = Vec::new();
+        for element in self.nodes.list(list).deleted() {
+            let unseen = |change: ChangeIx| {
+                change != element.made.change
+                    && !element.deletions.iter().any(|deletion| self.history.is_in_past(change, deletion))
+            };
+            self.for_each_register(element.node, &mut |state, register| {
+                for write in state.ordered_writes(register) {
+                    if unseen(write.made.change) {
+                        let conflict = state.conflict(write.made, state.value_of(register, write));
+                        found.push((state.id_of(element.made), conflict));
+                    }
+                }
+            });
+        }
+        found.sort_by_key(|(id, conflict)| (*id, conflict.digest));
+        found
+    }
+
+    /// The entry that a map shows under a key: of several live ones, the one whose put comes last in the
+    /// register's order.
+    pub(crate) fn live_entry(&self, map: NodeIx, key: &str) -> Option<NodeIx> {
+        self.live_entries(map, key).first().map(|(node, _)| *node)
+    }
+
+    /// The live entries of a key with the last put of each, in the register's order.
+    fn live_entries(&self, map: NodeIx, key: &str) -> Vec<(NodeIx, Made)> {
+        let map = self.nodes.map(map);
+        let Some(state) = map.keys.get(key) else { return Vec::new() };
+        let entries = state.entries.iter().filter_map(|entry| map.entries.get(*entry as usize));
+        let live = entries.map(|(_, entry)| entry).filter(|entry| !entry.touches.is_empty());
+        let last_put = |puts: &[Made]| puts.iter().copied().max_by_key(|put| self.order(*put));
+        let mut live: Vec<_> = live.filter_map(|entry| Some((entry.node, last_put(&entry.puts)?))).collect();
+        live.sort_by_cached_key(|(_, put)| Reverse(self.order(*put)));
+        live
+    }
+
+    /// What a map holds under a key besides what it shows: other live entries, and other values of the
+    /// entry itself where that is a register.
+    pub(crate) fn map_conflicts(&self, map: NodeIx, key: &str) -> Vec<Conflict> {
+        let entries = self.live_entries(map, key);
+        let mut found = Vec::new();
+        for (index, (node, put)) in entries.into_iter().enumerate() {
+            if matches!(self.types.def(self.nodes.node(node).ty), TypeDef::Register { .. }) {
+                let writes = self.ordered_writes(node).into_iter().skip(usize::from(index == 0));
+                found.extend(writes.map(|write| self.conflict(write.made, self.value_of(node, write))));
+            } else if index > 0 {
+                found.push(self.conflict(put, self.view(node)));
+            }
+        }
+        found
+    }
+
+    /// The keys of a map's live entries, ascending.
+    pub(crate) fn keys(&self, map: NodeIx) -> Vec<String> {
+        let keys = self.nodes.map(map).keys.keys();
+        keys.filter(|key| self.live_entry(map, key).is_some()).cloned().collect()
+    }
+
+    /// Calls `f` with every register below a node, following lists and maps to what is live.
+    pub(crate) fn for_each_register(&self, node: NodeIx, f: &mut dyn FnMut(&Self, NodeIx)) {
+        match self.types.def(self.nodes.node(node).ty) {
+            TypeDef::Register { .. } => f(self, node),
+            TypeDef::Struct { fields, .. } => {
+                let first = self.nodes.node(node).payload;
+                (first..).zip(fields).for_each(|(field, _)| self.for_each_register(field, f));
+            }
+            TypeDef::List(_) => {
+                let list = self.nodes.list(node);
+                list.iter().for_each(|element| self.for_each_register(list.element(element).node, f));
+            }
+            TypeDef::Map(_) => {
+                let live = self.keys(node).into_iter().filter_map(|key| self.live_entry(node, &key));
+                live.for_each(|entry| self.for_each_register(entry, f));
+            }
+        }
+    }
+
+    /// The register that a node is, or the registers of the struct that it is, nested structs included.
+    pub(crate) fn own_registers(&self, node: NodeIx) -> Vec<NodeIx> {
+        let mut found = Vec::new();
+        let mut visit = vec![node];
+        while let Some(node) = visit.pop() {
+            match self.types.def(self.nodes.node(node).ty) {
+                TypeDef::Register { .. } => found.push(node),
+                TypeDef::Struct { fields, .. } => {
+                    let first = self.nodes.node(node).payload;
+                    visit.extend((first..).take(fields.len()));
+                }
+                TypeDef::List(_) | TypeDef::Map(_) => {}
+            }
+        }
+        found
+    }
+
+    /// The name of a struct's field; none for what is no field.
+    pub(crate) fn field_name(&self, node: NodeIx) -> Option<&'static str> {
+        if node == ROOT_NODE {
+            return None;
+        }
+        let current = self.nodes.node(node);
+        match self.types.def(self.nodes.node(current.parent).ty) {
+            TypeDef::Struct { fields, .. } => fields.get(current.slot as usize).map(|(name, _)| *name),
+            TypeDef::Register { .. } | TypeDef::List(_) | TypeDef::Map(_) => None,
+        }
+    }
+
+    /// The id of the op, or of the element, that an op number stands for.
+    pub(crate) fn id_of(&self, made: Made) -> OpId {
+        let row = self.history.row(made.change);
+        let author = self.history.author_of(made.change);
+        let body = self.history.body(made.change);
+        let Ok(decoded) = Body::decode(body) else { return ROOT_ID };
+        if decoded.ops.len() == 1 {
+            return element_id(op_id(&self.history.document, &author, row.first_counter, body), made.place);
+        }
+        let mut before = 0;
+        for op in decoded.ops {
+            let span = op.span();
+            if u64::from(made.place) < before + span {
+                let alone = op.with_value(body).and_then(|op| {
+                    let op = op.map(|name| long_name(&name, author, &decoded.authors), Ok)?;
+                    Body::encode_alone(&author, op)
+                });
+                let alone = alone.unwrap_or_default();
+                let id = op_id(&self.history.document, &author, row.first_counter + before, &alone);
+                return element_id(id, made.place - before as u32);
+            }
+            before += span;
+        }
+        ROOT_ID
+    }
+
+    /// The list element with an id. Ids are hashed when they are first asked for, O(elements) once.
+    pub(crate) fn find_by_id(&mut self, list: NodeIx, id: &OpId) -> Option<u32> {
+        while let Some(node) = self.elements.get(self.indexed) {
+            if let Some(made) = self.nodes.node(*node).made {
+                let node = *node;
+                self.by_id.entry(self.id_of(made)).or_default().push(node);
+            }
+            self.indexed += 1;
+        }
+        let nodes = self.by_id.get(id)?.iter().copied();
+        let in_list = nodes.filter(|node| self.nodes.node(*node).parent == list);
+        let change_of =
+            |node: NodeIx| self.nodes.node(node).made.map(|made| self.history.digest(made.change));
+        in_list.min_by_key(|node| change_of(*node)).map(|node| self.nodes.node(node).slot)
+    }
+
+    /// Forgets an element that was never signed.
+    pub(crate) fn forget_element(&mut self, node: NodeIx) {
+        if let Some(at) = self.elements.iter().rposition(|element| *element == node) {
+            self.elements.remove(at);
+            if at < self.indexed {
+                self.indexed -= 1;
+                if let Some(made) = self.nodes.node(node).made
+                    && let Some(nodes) = self.by_id.get_mut(&self.id_of(made))
+                {
+                    nodes.retain(|other| *other != node);
+                }
+            }
+        }
+    }
+
+    fn path_of(&self, mut node: NodeIx) -> (Vec<PathSegment>, Option<OpId>) {
+        let mut path = Vec::new();
+        let mut innermost = None;
+        while node != ROOT_NODE {
+            let current = self.nodes.node(node);
+            let segment = match self.types.def(self.nodes.node(current.parent).ty) {
+                TypeDef::List(_) => {
+                    let id = current.made.map_or(ROOT_ID, |made| self.id_of(made));
+                    innermost = innermost.or(Some(id));
+                    PathSegment::Element(id)
+                }
+                TypeDef::Map(_) => {
+                    let entries = &self.nodes.map(current.parent).entries;
+                    PathSegment::Key(
+                        entries.get(current.slot as usize).map_or_else(String::new, |e| e.0.clone()),
+                    )
+                }
+                TypeDef::Struct { .. } | TypeDef::Register { .. } => {
+                    PathSegment::Field(self.field_name(node).unwrap_or_default().to_owned())
+                }
+            };
+            path.push(segment);
+            node = current.parent;
+        }
+        path.reverse();
+        (path, innermost)
+    }
+
+    /// What a change of the history touched; ops without effect in this type are left out.
+    pub(crate) fn effects(&self, change: &Change) -> Vec<Edit> {
+        let Some(ix) = self.history.find(&change.digest()) else { return Vec::new() };
+        let bytes = change.body_bytes();
+        let Ok(Body { authors, ops }) = Body::decode(bytes) else { return Vec::new() };
+        let standing = self.history.standing(ix);
+        let mut place = 0;
+        let mut edits = Vec::new();
+        for op in ops {
+            let span = op.span() as u32;
+            let resolved = self.resolve_op(op, change.author(), &authors, &standing);
+            if let Some(op) = resolved {
+                self.describe(ix, place, bytes, &op, &mut edits);
+            }
+            place += span;
+        }
+        edits
+    }
+
+    /// Resolves the names of an op in the past of its change.
+    pub(crate) fn resolve_op(
+        &self,
+        op: Op<Name, Slice>,
+        author: AuthorId,
+        authors: &[AuthorId],
+        standing: &Standing,
+    ) -> Option<Op<Made, Slice>> {
+        let resolve = |name: Name| {
+            let long = long_name(&name, author, authors).map_err(|_| ())?;
+            self.history.resolve(&long, standing).ok_or(())
+        };
+        op.map(resolve, Ok).ok()
+    }
+
+    fn describe(
+        &self,
+        change: ChangeIx,
+        place: u32,
+        bytes: &[u8],
+        op: &Op<Made, Slice>,
+        out: &mut Vec<Edit>,
+    ) {
+        let value_of = |slice: &Slice| value_at(bytes, slice.start).ok();
+        match &op.kind {
+            OpKind::Set { target, value, .. } => {
+                if let Ok(node) = self.find_target(target) {
+                    let (path, element) = self.path_of(node);
+                    out.push(Edit { path, element, kind: EditKind::Set, value: value_of(value) });
+                }
+            }
+            OpKind::Insert { value, .. } => {
+                if let Some(node) = self.history.node_of(Made { change, place }) {
+                    let (path, element) = self.path_of(node);
+                    out.push(Edit { path, element, kind: EditKind::Insert, value: value_of(value) });
+                }
+            }
+            OpKind::Delete { elements } => {
+                for made in elements {
+                    if let Some((list, element)) = self.element_of(*made) {
+                        let (path, element) = self.path_of(self.nodes.list(list).element(element).node);
+                        out.push(Edit { path, element, kind: EditKind::Delete, value: None });
+                    }
+                }
+            }
+            OpKind::Put { target, key, value, .. } => {
+                if let Ok(map) = self.find_target(target) {
+                    let (mut path, element) = self.path_of(map);
+                    path.push(PathSegment::Key(key.clone()));
+                    out.push(Edit { path, element, kind: EditKind::Put, value: value_of(value) });
+                }
+            }
+            OpKind::Remove { target, key } => {
+                if let Ok(map) = self.find_target(target) {
+                    let (mut path, element) = self.path_of(map);
+                    path.push(PathSegment::Key(key.clone()));
+                    out.push(Edit { path, element, kind: EditKind::Remove, value: None });
+                }
+            }
+        }
+    }
+}
+
+fn element_id(op: OpId, place: u32) -> OpId {
+    if place == 0 { op } else { inner_element_id(&op, place.into()) }
+}
+
+/// Spells out a name with the public key of its author.
+pub(crate) fn long_name(
+    name: &Name,
+    author: AuthorId,
+    authors: &[AuthorId],
+) -> Result<LongName, DecodeError> {
+    let author = match (name.author as usize).checked_sub(1) {
+        None => author,
+        Some(index) => {
+            *authors.get(index).ok_or(DecodeError::Malformed("a name points beyond the author table"))?
+        }
+    };
+    Ok(LongName { author, counter: name.counter })
+}

@@ -1,0 +1,285 @@
+//! Replicas that hold the same authentic, valid changes show byte-identical documents, whatever the order,
+//! the duplication and the batching in which they arrived, and although some authors lie.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
+
+use bft_json_crdt::json_crdt::{
+    BaseCrdt, Change, CrdtNode, JsonValue, OpState, SignedOp, UnsignedOp, add_crdt_fields,
+};
+use bft_json_crdt::keypair::Keypair;
+use bft_json_crdt::list_crdt::ListCrdt;
+use bft_json_crdt::lww_crdt::LwwRegisterCrdt;
+use bft_json_crdt::map_crdt::MapCrdt;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::json;
+
+#[add_crdt_fields]
+#[derive(Clone, CrdtNode, Debug)]
+struct Card {
+    title: LwwRegisterCrdt<String>,
+    points: LwwRegisterCrdt<i64>,
+    tags: ListCrdt<LwwRegisterCrdt<String>>,
+}
+
+#[add_crdt_fields]
+#[derive(Clone, CrdtNode, Debug)]
+struct Board {
+    cards: ListCrdt<Card>,
+    people: MapCrdt<Card>,
+    names: MapCrdt<LwwRegisterCrdt<JsonValue>>,
+    title: LwwRegisterCrdt<String>,
+}
+
+/// What a replica does next.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(usize, Index, u8),
+    Delete(usize, Index),
+    Points(usize, Index, i64),
+    Tag(usize, Index, Index),
+    Title(usize, u8),
+    Put(usize, u8, i64),
+    Remove(usize, u8),
+    Inside(usize, u8, i64),
+    /// One replica gets some of another's changes, shuffled and with repeats, singly or as a batch.
+    Deliver(usize, usize, u64, bool),
+    /// An edit that is made and given up.
+    GiveUp(usize, u8),
+    /// The author forgets its last changes and goes on from an older copy: equivocation.
+    Equivocate(usize, u8),
+}
+
+fn steps(replicas: usize, liars: bool) -> impl Strategy<Value = Vec<Step>> {
+    let who = 0..replicas;
+    let key = 0u8..3;
+    let any_index = any::<Index>;
+    let honest = prop_oneof![
+        4 => (who.clone(), any_index(), any::<u8>()).prop_map(|(r, i, n)| Step::Insert(r, i, n)),
+        2 => (who.clone(), any_index()).prop_map(|(r, i)| Step::Delete(r, i)),
+        4 => (who.clone(), any_index(), any::<i64>()).prop_map(|(r, i, n)| Step::Points(r, i, n)),
+        3 => (who.clone(), any_index(), any_index()).prop_map(|(r, i, j)| Step::Tag(r, i, j)),
+        1 => (who.clone(), any::<u8>()).prop_map(|(r, n)| Step::Title(r, n)),
+        3 => (who.clone(), key.clone(), any::<i64>()).prop_map(|(r, k, n)| Step::Put(r, k, n)),
+        2 => (who.clone(), key.clone()).prop_map(|(r, k)| Step::Remove(r, k)),
+        2 => (who.clone(), key.clone(), any::<i64>()).prop_map(|(r, k, n)| Step::Inside(r, k, n)),
+        1 => (who.clone(), any::<u8>()).prop_map(|(r, n)| Step::GiveUp(r, n)),
+        6 => (who.clone(), who.clone(), any::<u64>(), any::<bool>())
+            .prop_map(|(a, b, seed, batch)| Step::Deliver(a, b, seed, batch)),
+    ];
+    let step = prop_oneof![
+        12 => honest,
+        if liars { 1 } else { 0 } => (who, 1u8..4).prop_map(|(r, n)| Step::Equivocate(r, n)),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+struct Replica {
+    key: Keypair,
+    base: BaseCrdt<Board>,
+    /// All that it knows, in the order in which it learned it.
+    log: Vec<Change>,
+    /// Copies of the document from before each own change.
+    copies: Vec<(BaseCrdt<Board>, usize)>,
+    lies: bool,
+}
+
+impl Replica {
+    fn new(index: usize, lies: bool) -> Self {
+        let key = Keypair::from_seed(&[index as u8 + 1; 32]);
+        Self { base: BaseCrdt::new(&key), key, log: Vec::new(), copies: Vec::new(), lies }
+    }
+
+    fn sign(&mut self, edit: impl FnOnce(&Board) -> Option<UnsignedOp>) {
+        if self.lies {
+            self.copies.push((self.base.clone(), self.log.len()));
+        }
+        let Some(edit) = edit(&self.base.doc) else { return };
+        let Ok(op) = edit.try_sign(&self.key) else { return };
+        assert_eq!(self.base.apply(op.clone()), OpState::Ok);
+        let op: SignedOp = serde_json::from_str(&serde_json::to_string(&op).unwrap()).unwrap();
+        self.log.push(op.into_change());
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step.clone() {
+            Step::Insert(_, at, n) => self.sign(|board| {
+                let card = json!({"title": format!("{n}"), "points": n, "tags": ["a"]});
+                Some(board.cards.insert_idx(at.index(board.cards.len() + 1), card))
+            }),
+            Step::Delete(_, at) => self.sign(|board| {
+                let len = board.cards.len();
+                (len > 0).then(|| board.cards.delete_idx(at.index(len)))
+            }),
+            Step::Points(_, at, n) => self.sign(|board| {
+                let len = board.cards.len();
+                (len > 0).then(|| board.cards[at.index(len)].points.set(n))
+            }),
+            Step::Tag(_, at, inner) => self.sign(|board| {
+                let len = board.cards.len();
+                let tags = &board.cards.get(at.index(len.max(1)))?.tags;
+                let tag = inner.index(tags.len() + 2);
+                Some(if tag >= tags.len() { tags.push(format!("t{tag}")) } else { tags[tag].set("changed") })
+            }),
+            Step::Title(_, n) => self.sign(|board| Some(board.title.set(format!("{n}")))),
+            Step::Put(_, key, n) => self.sign(|board| {
+                Some(if n % 2 == 0 {
+                    board.people.put(&format!("{key}"), json!({"title": "p", "points": n}))
+                } else {
+                    board.names.put(&format!("{key}"), n)
+                })
+            }),
+            Step::Remove(_, key) => self.sign(|board| board.people.try_remove(&format!("{key}")).ok()),
+            Step::Inside(_, key, n) => {
+                self.sign(|board| Some(board.people.get(&format!("{key}"))?.points.set(n)));
+            }
+            Step::GiveUp(_, n) => {
+                let before = CrdtNode::view(&self.base.doc);
+                let first = self.base.doc.cards.insert_idx(0, json!({"title": "never", "points": n}));
+                let second = self.base.doc.cards[0].tags.push("never");
+                let third = self.base.doc.names.put("0", "never");
+                let fourth = self.base.doc.people.remove("1");
+                drop((first, second, fourth, third));
+                assert_eq!(CrdtNode::view(&self.base.doc), before);
+            }
+            Step::Equivocate(_, back) => {
+                let at = self.copies.len().checked_sub(back as usize);
+                if let Some((base, known)) = at.map(|at| self.copies.swap_remove(at)) {
+                    // The fork goes on from a copy that has forgotten what this author signed since; what it
+                    // signed is known to all who got it.
+                    let forgotten = self.log.split_off(known);
+                    self.base = base;
+                    self.copies.clear();
+                    self.sign(|board| Some(board.title.set("the other story")));
+                    self.sign(|board| {
+                        Some(board.cards.insert_idx(0, json!({"title": "forked", "tags": ["x"]})))
+                    });
+                    self.sign(|board| Some(board.cards.get(0)?.points.set(-1)));
+                    self.sign(|board| Some(board.people.put("1", json!({"title": "forked"}))));
+                    for change in forgotten {
+                        self.log.extend(self.base.apply_changes(vec![change]).applied);
+                    }
+                }
+            }
+            Step::Deliver(..) => {}
+        }
+    }
+
+    fn receive(&mut self, mut changes: Vec<Change>, seed: u64, batch: bool) {
+        shuffle(&mut changes, seed);
+        let repeat = changes.len() / 3;
+        changes.extend(changes.clone().into_iter().take(repeat));
+        let batches: Vec<Vec<Change>> =
+            if batch { vec![changes] } else { changes.into_iter().map(|c| vec![c]).collect() };
+        for batch in batches {
+            let outcome = self.base.apply_changes(batch);
+            assert!(outcome.states.iter().all(|state| !state.is_refused()), "{:?}", outcome.states);
+            self.log.extend(outcome.applied);
+        }
+    }
+}
+
+fn shuffle<T>(items: &mut [T], mut seed: u64) {
+    for i in (1..items.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(i, (seed >> 33) as usize % (i + 1));
+    }
+}
+
+fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
+    let mut team: Vec<Replica> = (0..replicas).map(|index| Replica::new(index, liars)).collect();
+    for step in steps {
+        match step {
+            Step::Deliver(from, to, seed, batch) => {
+                let mut changes = team[*from].log.clone();
+                shuffle(&mut changes, *seed);
+                changes.truncate(changes.len() * 2 / 3 + 1);
+                team[*to].receive(changes, *seed, *batch);
+            }
+            Step::Insert(who, ..)
+            | Step::Delete(who, ..)
+            | Step::Points(who, ..)
+            | Step::Tag(who, ..)
+            | Step::Title(who, ..)
+            | Step::Put(who, ..)
+            | Step::Remove(who, ..)
+            | Step::Inside(who, ..)
+            | Step::GiveUp(who, ..)
+            | Step::Equivocate(who, ..) => team[*who].step(step),
+        }
+    }
+    // Everybody tells everybody everything.
+    for from in 0..replicas {
+        for to in 0..replicas {
+            let changes = team[from].log.clone();
+            team[to].receive(changes, (from * 31 + to) as u64, from % 2 == 0);
+        }
+    }
+    team
+}
+
+fn check_agreement(team: &[Replica]) {
+    let first = &team[0];
+    let mut everything: Vec<Change> = team.iter().flat_map(|replica| replica.log.clone()).collect();
+    everything.sort_by_key(Change::digest);
+    everything.dedup();
+    let views: Vec<String> = team.iter().map(|r| CrdtNode::view(&r.base.doc).to_string()).collect();
+    for (replica, view) in team.iter().zip(&views) {
+        assert_eq!(replica.base.causal_queue_len(), 0);
+        assert_eq!(replica.base.change_count(), everything.len());
+        assert_eq!(view, &views[0]);
+        assert_eq!(replica.base.heads(), first.base.heads());
+        assert_eq!(replica.base.version_vector(), first.base.version_vector());
+        assert_eq!(replica.base.equivocations(), first.base.equivocations());
+        assert_eq!(replica.base.doc.cards.conflicts(), first.base.doc.cards.conflicts());
+        assert_eq!(replica.base.doc.title.conflicts(), first.base.doc.title.conflicts());
+        for key in ["0", "1", "2"] {
+            assert_eq!(replica.base.doc.people.conflicts(key), first.base.doc.people.conflicts(key));
+            assert_eq!(replica.base.doc.names.conflicts(key), first.base.doc.names.conflicts(key));
+        }
+    }
+    for change in &everything {
+        let rebuilt = first.base.change(&change.digest()).unwrap();
+        assert_eq!(rebuilt.bytes(), change.bytes(), "a change is rebuilt from its columns exactly");
+        let effects = first.base.effects(change);
+        assert!(team.iter().all(|replica| replica.base.effects(change) == effects));
+    }
+    // A restart replays a replica's own log, and a newcomer gets everything backwards.
+    let stranger = Keypair::from_seed(&[99; 32]);
+    let mut reloaded = BaseCrdt::<Board>::new(&first.key);
+    reloaded.load(first.log.clone()).unwrap();
+    let mut backwards = BaseCrdt::<Board>::new(&stranger);
+    for change in first.log.iter().rev() {
+        assert!(!backwards.apply_changes(vec![change.clone()]).states[0].is_refused());
+    }
+    let mut whole = BaseCrdt::<Board>::new(&stranger);
+    let _ = whole.apply_changes(first.log.iter().rev().cloned().collect());
+    // Only the last change of each author carries a valid signature.
+    let tips: Vec<_> = first.base.version_vector().into_values().flatten().map(|(_, tip)| tip).collect();
+    let mut covered = BaseCrdt::<Board>::new(&stranger);
+    let bare = first.log.iter().map(|change| {
+        if tips.contains(&change.digest()) { change.clone() } else { change.with_signature([7; 64]) }
+    });
+    let outcome = covered.apply_changes(bare.collect());
+    assert!(outcome.states.iter().all(|state| !state.is_refused()), "{:?}", outcome.states);
+    for base in [reloaded, backwards, whole, covered] {
+        assert_eq!(CrdtNode::view(&base.doc).to_string(), views[0]);
+        assert_eq!(base.heads(), first.base.heads());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(160))]
+
+    #[test]
+    fn honest_replicas_converge(steps in steps(3, false)) {
+        let team = run(3, &steps, false);
+        check_agreement(&team);
+        prop_assert!(team[0].base.equivocations().is_empty());
+    }
+
+    #[test]
+    fn replicas_converge_although_authors_equivocate(steps in steps(3, true)) {
+        check_agreement(&run(3, &steps, true));
+    }
+}
