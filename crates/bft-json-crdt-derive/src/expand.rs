@@ -71,3 +71,80 @@ pub(crate) fn derive_crdt_node(item: DeriveInput) -> Result<TokenStream> {
         };
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(result: Result<TokenStream>, expect: &str) {
+        assert_eq!(result.unwrap_err().to_string(), expect);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        check(
+            add_crdt_fields(
+                quote!(fast),
+                parse_quote!(
+                    struct S {
+                        a: A,
+                    }
+                ),
+            ),
+            "`add_crdt_fields` takes no arguments",
+        );
+        check(
+            add_crdt_fields(
+                quote!(),
+                parse_quote!(
+                    struct S(A);
+                ),
+            ),
+            "`add_crdt_fields` needs a struct with named fields",
+        );
+        check(
+            derive_crdt_node(parse_quote!(
+                struct S {
+                    a: A,
+                }
+            )),
+            "put `#[add_crdt_fields]` above the derive",
+        );
+        check(
+            derive_crdt_node(parse_quote!(
+                enum E {
+                    A,
+                }
+            )),
+            "`CrdtNode` can be derived for structs only",
+        );
+        check(
+            derive_crdt_node(parse_quote!(
+                struct S(A);
+            )),
+            "`CrdtNode` needs a struct with named fields",
+        );
+        check(
+            derive_crdt_node(parse_quote!(
+                struct S<T> {
+                    a: T,
+                    crdt_handle: H,
+                }
+            )),
+            "`CrdtNode` cannot be derived for generic structs",
+        );
+    }
+
+    #[test]
+    fn raw_field_names_lose_their_prefix() {
+        let code = derive_crdt_node(parse_quote!(
+            struct S {
+                r#type: A,
+                crdt_handle: H,
+            }
+        ))
+        .unwrap()
+        .to_string();
+        assert!(code.contains("\"type\""), "{code}");
+    }
+}

@@ -18,6 +18,7 @@ pub use crate::state::local::{EditError, SignError};
 pub use crate::state::queue::QueueStats;
 pub use crate::state::view::{Conflict, Edit, EditKind, PathSegment};
 pub use crate::value::{JsonValue, RegisterValue};
+pub use crate::verify::{CheckedChange, Checker};
 
 use crate::handle::Shared;
 use crate::keypair::{AuthorId, Keypair};
@@ -79,6 +80,7 @@ pub struct BaseCrdt<T: CrdtNode> {
     /// The document, as the type shows it.
     pub doc: T,
     shared: Arc<Shared>,
+    checker: Checker,
 }
 
 impl<T: CrdtNode> BaseCrdt<T> {
@@ -95,7 +97,7 @@ impl<T: CrdtNode> BaseCrdt<T> {
     fn over(state: State) -> Self {
         let shared = Shared::new(state);
         let doc = T::attach(NodeHandle { shared: Arc::clone(&shared), node: ROOT_NODE });
-        Self { doc, shared }
+        Self { doc, shared, checker: Checker::default() }
     }
 
     /// Applies one op: an own one is recorded, another's is checked and becomes part of the document, waits
@@ -107,6 +109,20 @@ impl<T: CrdtNode> BaseCrdt<T> {
 
     /// Applies changes that arrived together. They are judged as a whole, in any order.
     pub fn apply_changes(&mut self, changes: Vec<Change>) -> Batch {
+        let known = self.known(&changes);
+        let checked = self.checker.check_new(changes, &known);
+        self.apply_checked(checked)
+    }
+
+    /// Returns which of the changes are part of the document: their signatures need no look.
+    pub fn known(&self, changes: &[Change]) -> Vec<bool> {
+        let state = self.shared.lock();
+        changes.iter().map(|change| state.history().find(&change.digest()).is_some()).collect()
+    }
+
+    /// As [`Self::apply_changes`], for changes whose signatures were checked elsewhere: outside of the lock
+    /// that guards this replica, on another thread.
+    pub fn apply_checked(&mut self, changes: Vec<CheckedChange>) -> Batch {
         self.shared.lock().apply(changes)
     }
 

@@ -13,6 +13,7 @@ use crate::state::State;
 use crate::state::history::{ChangeIx, Invalidity, Made, Standing};
 use crate::state::integrate::{NoEffect, Work};
 use crate::state::view::long_name;
+use crate::verify::CheckedChange;
 
 /// What became of a change that was applied.
 #[must_use = "a change that was refused or waits has changed nothing"]
@@ -91,9 +92,11 @@ struct Arriving {
 
 impl State {
     /// Applies changes that arrived together.
-    pub(crate) fn apply(&mut self, changes: Vec<Change>) -> Batch {
+    pub(crate) fn apply(&mut self, arrived: Vec<CheckedChange>) -> Batch {
         let mut batch = Batch::default();
-        let verdicts = self.judge(&changes);
+        let signed: Vec<bool> = arrived.iter().map(|checked| checked.is_signed).collect();
+        let changes: Vec<Change> = arrived.into_iter().map(|checked| checked.change).collect();
+        let verdicts = self.judge(&changes, &signed);
         let mut places: Vec<(usize, Digest)> = Vec::new();
         let mut outcome: HashMap<Digest, OpState> = HashMap::new();
         for (at, (change, verdict)) in changes.into_iter().zip(verdicts).enumerate() {
@@ -162,18 +165,18 @@ impl State {
         Ok(())
     }
 
-    /// Which of the changes are authentic.
-    fn judge(&mut self, changes: &[Change]) -> Vec<Verdict> {
+    /// Which of the changes are authentic, given which carry a valid signature of their own.
+    fn judge(&self, changes: &[Change], signed: &[bool]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(changes.len());
         let mut unproven: HashMap<Digest, usize> = HashMap::new();
-        for (at, change) in changes.iter().enumerate() {
+        for (at, (change, is_signed)) in changes.iter().zip(signed).enumerate() {
             verdicts.push(if change.document() != self.history.document {
                 Verdict::Refused(OpState::WrongDocument)
             } else if change.seq() == 0 {
                 Verdict::Refused(OpState::NotSigned)
             } else if let Some(known) = self.history.find(&change.digest()) {
                 Verdict::Known(known)
-            } else if self.history.verify(change) {
+            } else if *is_signed {
                 Verdict::Authentic { is_vouched: true }
             } else if self.is_covered_by_queue(change) {
                 Verdict::Authentic { is_vouched: false }

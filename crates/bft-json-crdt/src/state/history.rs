@@ -11,7 +11,6 @@ use crate::encoding::DecodeError;
 use crate::keypair::AuthorId;
 use crate::op::LongName;
 use crate::state::past::Past;
-use crate::verify::VerifyingKey;
 
 /// A change's place in the columns. Also taken by edits that are not signed yet.
 pub(crate) type ChangeIx = u32;
@@ -68,7 +67,6 @@ pub(crate) struct Branch {
 #[derive(Clone)]
 struct Author {
     id: AuthorId,
-    key: Option<VerifyingKey>,
     branches: Vec<u32>,
 }
 
@@ -223,23 +221,9 @@ impl History {
             return *author;
         }
         let author = self.authors.len() as u32;
-        self.authors.push(Author { id, key: None, branches: Vec::new() });
+        self.authors.push(Author { id, branches: Vec::new() });
         self.by_author.insert(id, author);
         author
-    }
-
-    /// Checks a change's own signature with the author's parsed key, which is kept for known authors.
-    pub(crate) fn verify(&mut self, change: &Change) -> bool {
-        let id = change.author();
-        let known = self.by_author.get(&id).map(|author| *author as usize);
-        let key = match known.and_then(|author| self.authors[author].key) {
-            Some(key) => Some(key),
-            None => VerifyingKey::parse(&id),
-        };
-        if let (Some(author), Some(key)) = (known, key) {
-            self.authors[author].key = Some(key);
-        }
-        key.is_some_and(|key| key.verify(&change.digest().0, change.signature()))
     }
 
     pub(crate) fn long_name(&self, made: Made) -> LongName {
