@@ -125,6 +125,17 @@ impl<T: CrdtNode> ListCrdt<T> {
         state.nodes().list(self.handle.node).position(element)
     }
 
+    /// Returns the positions of the live elements whose `field`, a register, shows `value`, ascending.
+    ///
+    /// O(log n) for each that is found. The first call for a field reads it in every element and makes an
+    /// index, which later edits keep up to date. No such field finds nothing.
+    pub fn find(&self, field: &str, value: impl Into<JsonValue>) -> Vec<usize> {
+        let mut state = self.handle.shared.lock();
+        let found = state.find_by_field(self.handle.node, field, &value.into());
+        let list = state.nodes().list(self.handle.node);
+        found.into_iter().filter_map(|element| list.position(element)).collect()
+    }
+
     /// Returns the element at a position. O(log n).
     pub fn get(&self, position: usize) -> Option<&T> {
         let (element, node) = {

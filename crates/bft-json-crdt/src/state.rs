@@ -5,6 +5,7 @@
 //! [`integrate`] (an op's effect), [`local`] (edits made here), [`admit`] and [`queue`] (changes from elsewhere).
 
 pub(crate) mod admit;
+pub(crate) mod field_index;
 pub(crate) mod history;
 pub(crate) mod integrate;
 pub(crate) mod list;
@@ -21,6 +22,7 @@ use crate::change::DocumentId;
 use crate::keypair::AuthorId;
 use crate::op::OpId;
 use crate::schema::{TypeIx, TypeTable};
+use field_index::FieldIndexes;
 use history::History;
 use local::Unsigned;
 use nodes::{NO_NODE, NodeIx, Nodes};
@@ -44,6 +46,7 @@ pub(crate) struct State {
     elements: Vec<NodeIx>,
     indexed: usize,
     by_id: HashMap<OpId, Vec<NodeIx>>,
+    fields: FieldIndexes,
 }
 
 impl State {
@@ -70,6 +73,7 @@ impl State {
             elements: Vec::new(),
             indexed: 0,
             by_id: HashMap::new(),
+            fields: FieldIndexes::default(),
         }
     }
 

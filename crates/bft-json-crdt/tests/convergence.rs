@@ -37,6 +37,7 @@ enum Step {
     Insert(usize, Index, u8),
     Delete(usize, Index),
     Points(usize, Index, i64),
+    Rename(usize, Index, u8),
     Tag(usize, Index, Index),
     Title(usize, u8),
     Put(usize, u8, i64),
@@ -58,6 +59,7 @@ fn steps(replicas: usize, liars: bool) -> impl Strategy<Value = Vec<Step>> {
         4 => (who.clone(), any_index(), any::<u8>()).prop_map(|(r, i, n)| Step::Insert(r, i, n)),
         2 => (who.clone(), any_index()).prop_map(|(r, i)| Step::Delete(r, i)),
         4 => (who.clone(), any_index(), any::<i64>()).prop_map(|(r, i, n)| Step::Points(r, i, n)),
+        2 => (who.clone(), any_index(), 0u8..4).prop_map(|(r, i, n)| Step::Rename(r, i, n)),
         3 => (who.clone(), any_index(), any_index()).prop_map(|(r, i, j)| Step::Tag(r, i, j)),
         1 => (who.clone(), any::<u8>()).prop_map(|(r, n)| Step::Title(r, n)),
         3 => (who.clone(), key.clone(), any::<i64>()).prop_map(|(r, k, n)| Step::Put(r, k, n)),
@@ -102,6 +104,7 @@ impl Replica {
     }
 
     fn step(&mut self, step: &Step) {
+        check_index(&self.base.doc);
         match step.clone() {
             Step::Insert(_, at, n) => self.sign(|board| {
                 let card = json!({"title": format!("{n}"), "points": n, "tags": ["a"]});
@@ -114,6 +117,10 @@ impl Replica {
             Step::Points(_, at, n) => self.sign(|board| {
                 let len = board.cards.len();
                 (len > 0).then(|| board.cards[at.index(len)].points.set(n))
+            }),
+            Step::Rename(_, at, n) => self.sign(|board| {
+                let len = board.cards.len();
+                (len > 0).then(|| board.cards[at.index(len)].title.set(format!("{n}")))
             }),
             Step::Tag(_, at, inner) => self.sign(|board| {
                 let len = board.cards.len();
@@ -199,6 +206,7 @@ fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
             Step::Insert(who, ..)
             | Step::Delete(who, ..)
             | Step::Points(who, ..)
+            | Step::Rename(who, ..)
             | Step::Tag(who, ..)
             | Step::Title(who, ..)
             | Step::Put(who, ..)
@@ -218,6 +226,16 @@ fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
     team
 }
 
+/// What the index of a field finds is what a look at every element finds.
+fn check_index(board: &Board) {
+    let titles: Vec<JsonValue> = board.cards.iter().map(|card| card.title.view()).collect();
+    for title in titles.iter().chain([&JsonValue::from("never"), &JsonValue::from("forked")]) {
+        let found: Vec<usize> = (0..titles.len()).filter(|at| titles[*at] == *title).collect();
+        assert_eq!(board.cards.find("title", title.clone()), found);
+    }
+    assert!(board.cards.find("tags", "a").is_empty() && board.cards.find("nope", "a").is_empty());
+}
+
 fn check_agreement(team: &[Replica]) {
     let first = &team[0];
     let mut everything: Vec<Change> = team.iter().flat_map(|replica| replica.log.clone()).collect();
@@ -225,6 +243,7 @@ fn check_agreement(team: &[Replica]) {
     everything.dedup();
     let views: Vec<String> = team.iter().map(|r| CrdtNode::view(&r.base.doc).to_string()).collect();
     for (replica, view) in team.iter().zip(&views) {
+        check_index(&replica.base.doc);
         assert_eq!(replica.base.causal_queue_len(), 0);
         assert_eq!(replica.base.change_count(), everything.len());
         assert_eq!(view, &views[0]);

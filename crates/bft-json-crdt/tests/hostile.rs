@@ -122,6 +122,19 @@ fn what_does_not_follow_from_the_past_is_invalid() {
     }
 }
 
+/// The second copy of an invalid change in one batch used to read as `QueueFull`, which made nodes believe
+/// that the causal queue had evicted it, and end the session.
+#[test]
+fn a_lie_told_twice_in_one_batch_is_refused_twice() {
+    let (ops, mut bob) = sample();
+    let forged = resign(&ops[2], &key(1), |json| json["lamport"] = json!(4)).into_change();
+    let honest = ops[2].clone().into_change();
+    let batch = bob.apply_changes(vec![forged.clone(), honest.clone(), forged, honest]);
+    let invalid = OpState::Invalid(Invalidity::Lamport);
+    assert_eq!(batch.states, [invalid.clone(), OpState::Ok, invalid, OpState::AlreadySeen]);
+    assert!(batch.evicted.is_empty());
+}
+
 #[test]
 fn wrong_paths_and_types_have_no_effect_and_the_chain_goes_on() {
     let (ops, mut bob) = sample();

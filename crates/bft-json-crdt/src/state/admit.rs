@@ -126,7 +126,9 @@ impl State {
             batch.states.push(state);
         }
         for (at, digest) in places {
-            let state = match outcome.remove(&digest) {
+            // Refused as often as it was delivered; applied only once, and known from then on.
+            let refused = outcome.get(&digest).filter(|state| state.is_refused()).cloned();
+            let state = match refused.or_else(|| outcome.remove(&digest)) {
                 Some(state) => state,
                 None if self.history.find(&digest).is_some() => OpState::AlreadySeen,
                 None => match self.queue.find(&digest) {

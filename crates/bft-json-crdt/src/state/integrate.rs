@@ -267,6 +267,7 @@ impl State {
 
     fn write(&mut self, work: &mut Work<'_>, node: NodeIx, write: Write) {
         self.nodes.add_write(node, write);
+        self.note_value(node);
         work.note(|| Undo::Write { node, write });
     }
 

@@ -101,6 +101,11 @@ impl List {
         &self.elements[element as usize]
     }
 
+    /// The numbers of all elements, deleted ones included.
+    pub(crate) fn numbers(&self) -> std::ops::Range<ElementIx> {
+        0..self.elements.len() as ElementIx
+    }
+
     /// Deleted elements, in the order in which they were made here.
     pub(crate) fn deleted(&self) -> impl Iterator<Item = &Element> {
         self.elements.iter().filter(|element| !element.deletions.is_empty())

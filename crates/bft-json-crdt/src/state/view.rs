@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    fn value_of(&self, node: NodeIx, write: Write) -> JsonValue {
+    pub(crate) fn value_of(&self, node: NodeIx, write: Write) -> JsonValue {
         let TypeDef::Register { normalize, default } = self.types.def(self.nodes.node(node).ty) else {
             return JsonValue::Null;
         };

@@ -103,11 +103,9 @@ fn merge(first: &mut Item, other: Item) {
 
 impl<'a> Story<'a> {
     pub(super) fn find(doc: &'a PipelineDoc, story_id: &str) -> Option<Self> {
-        let is_of_story =
-            |element: &Element<'_>| element.item.story_id.view().as_str().is_some_and(|id| id == story_id);
-        let elements: Vec<Element<'a>> = (0..doc.items.len())
+        let positions = doc.items.find(Field::StoryId.name(), story_id).into_iter();
+        let elements: Vec<Element<'a>> = positions
             .filter_map(|position| Some(Element { position, item: doc.items.get(position)? }))
-            .filter(is_of_story)
             .collect();
         (!elements.is_empty()).then_some(Self { elements })
     }
