@@ -96,6 +96,11 @@ impl SqliteOpLog {
         Self::open_locked(Arc::new(DirLock::acquire(dir)?), &SqliteSettings::default())
     }
 
+    /// Returns the file in `dir` that holds the log of a document.
+    pub fn path_in(dir: &Path, document: DocumentId) -> PathBuf {
+        dir.join(open::file_name(document))
+    }
+
     /// Opens a log in a directory whose lock the caller has, for callers that keep more there.
     ///
     /// # Errors

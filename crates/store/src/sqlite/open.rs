@@ -131,7 +131,7 @@ pub(super) fn open(dir: &Path, settings: &SqliteSettings) -> Result<Opened, Open
     Ok(Opened { path, writer, reader, len })
 }
 
-fn file_name(document: DocumentId) -> String {
+pub(super) fn file_name(document: DocumentId) -> String {
     if document == DocumentId::DEFAULT { "board.db".to_owned() } else { format!("document-{document}.db") }
 }
 

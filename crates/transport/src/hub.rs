@@ -1,0 +1,172 @@
+//! What all sessions of a node share: the replica, the limits, the list of peers, and the way to stop.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bft_json_crdt::{Change, Digest};
+use gangline_doc::{ApplyError, LogSeq, OriginId, Subscription, SyncSource, Ticket};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backoff::BackoffSettings;
+use crate::peers::{Peers, PeersSnapshot};
+use crate::session::{Applied, SessionSettings};
+
+/// Bounds of a node's transport. Times are milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TransportSettings {
+    /// Bounds of each session.
+    pub session: SessionSettings,
+    /// Delays between attempts to reach a rendezvous.
+    pub backoff: BackoffSettings,
+    /// Most inbound peers at a time.
+    pub peers_max: usize,
+    /// How long a connection may take to be made, its WebSocket handshake included.
+    pub connect_ms: u64,
+    /// How long the goodbye of a session may take.
+    pub close_ms: u64,
+    /// A batch of more bytes is decoded and applied on a thread of its own.
+    pub heavy_bytes: usize,
+    /// A batch of more ops is applied on a thread of its own.
+    pub heavy_ops: usize,
+    /// Most heavy batches in work at a time; others wait, and their peers with them.
+    pub heavy_jobs_max: usize,
+}
+
+impl Default for TransportSettings {
+    fn default() -> Self {
+        Self {
+            session: SessionSettings::default(),
+            backoff: BackoffSettings::default(),
+            peers_max: 1_024,
+            connect_ms: 10_000,
+            close_ms: 1_000,
+            heavy_bytes: 64 << 10,
+            heavy_ops: 32,
+            heavy_jobs_max: 2,
+        }
+    }
+}
+
+/// Milliseconds since 1970: with what a change's arrival is noted. Handed in, since clocks belong to the node.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The transport of one node: serves peers that dial it, dials those it is told to, keeps them all in sync
+/// with one replica. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Transport {
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Transport {
+    /// Builds the transport of a replica. Nothing happens until a peer comes or is dialled. Cancelling `stop`
+    /// ends all sessions in an orderly way; see [`Transport::stopped`].
+    #[must_use]
+    pub fn new(
+        source: Arc<dyn SyncSource>,
+        wall: WallClock,
+        settings: TransportSettings,
+        stop: CancellationToken,
+    ) -> Self {
+        let (durable, _) = watch::channel(source.durable());
+        let subscription = source.subscribe(Box::new({
+            let durable = durable.clone();
+            move |seq| raise(&durable, seq)
+        }));
+        // The log may have grown between the two lines above.
+        raise(&durable, source.durable());
+        let hub = Hub {
+            heavy: Arc::new(Semaphore::new(settings.heavy_jobs_max.max(1))),
+            source,
+            wall,
+            settings,
+            stop,
+            durable,
+            _subscription: subscription,
+            evictions: broadcast::Sender::new(64),
+            peers: Arc::default(),
+            tasks: TaskTracker::new(),
+            next_origin: AtomicU64::new(1),
+        };
+        Self { hub: Arc::new(hub) }
+    }
+
+    /// Returns how it goes with each peer.
+    #[must_use]
+    pub fn peers(&self) -> PeersSnapshot {
+        self.hub.peers.snapshot()
+    }
+
+    /// Waits until all sessions and dialers have ended, after `stop` was cancelled. Bounded by
+    /// [`SessionSettings::drain_ms`] and [`TransportSettings::close_ms`].
+    pub async fn stopped(&self) {
+        self.hub.tasks.close();
+        self.hub.tasks.wait().await;
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("settings", &self.hub.settings).finish_non_exhaustive()
+    }
+}
+
+fn raise(durable: &watch::Sender<LogSeq>, seq: LogSeq) {
+    durable.send_if_modified(|known| {
+        let is_more = seq > *known;
+        if is_more {
+            *known = seq;
+        }
+        is_more
+    });
+}
+
+pub(crate) struct Hub {
+    pub(crate) source: Arc<dyn SyncSource>,
+    pub(crate) settings: TransportSettings,
+    pub(crate) stop: CancellationToken,
+    pub(crate) durable: watch::Sender<LogSeq>,
+    pub(crate) evictions: broadcast::Sender<Arc<[Digest]>>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) heavy: Arc<Semaphore>,
+    wall: WallClock,
+    next_origin: AtomicU64,
+    _subscription: Subscription,
+}
+
+impl Hub {
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.wall)()
+    }
+
+    /// Names a new session.
+    pub(crate) fn origin(&self) -> OriginId {
+        OriginId(self.next_origin.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Applies a batch, and tells all sessions of what the causal queue evicted for it.
+    pub(crate) fn apply(&self, origin: OriginId, changes: Vec<Change>) -> Verdict {
+        let (batch, ticket) = match self.source.apply(self.now_ms(), origin, changes.clone()) {
+            Ok(both) => both,
+            Err(ApplyError::Busy { .. }) => return Verdict::Busy(changes),
+            Err(error) => return Verdict::Failed(error.to_string()),
+        };
+        if !batch.evicted.is_empty() {
+            // Fails only when there is no session, and so nobody to tell.
+            let _ = self.evictions.send(batch.evicted.as_slice().into());
+        }
+        Verdict::Taken(Applied { states: batch.states, evicted: batch.evicted }, ticket)
+    }
+}
+
+/// What the replica did with a batch.
+pub(crate) enum Verdict {
+    Taken(Applied, Ticket),
+    Busy(Vec<Change>),
+    Failed(String),
+}

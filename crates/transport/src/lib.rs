@@ -1,0 +1,39 @@
+//! How nodes keep each other in sync: the session, its WebSocket server and its rendezvous client.
+//!
+//! [`session::Session`] is what two nodes say to each other, as a machine without IO. [`Transport`] runs one
+//! per connection: [`Transport::accept`] takes over an HTTP request, [`Transport::dial`] keeps a session with
+//! a rendezvous. All of them apply to, and read from, one replica ([`gangline_doc::SyncSource`]); this crate
+//! knows nothing of what is in a document. [`Transport::peers`] shows how it goes.
+//!
+//! Read `session.rs` first, then `drive.rs`, which drives it over a socket, then `server.rs` and
+//! `rendezvous.rs`. [`Backoff`] and [`PeerUrl`] are pure.
+//!
+//! ```
+//! use gangline_transport::{Backoff, BackoffSettings, PeerUrl};
+//!
+//! let url: PeerUrl = "ws://[::1]:3001/crdt-sync".parse()?;
+//! assert_eq!((url.host(), url.port()), ("::1", 3001));
+//!
+//! let mut backoff = Backoff::new(BackoffSettings::default());
+//! backoff.failed();
+//! assert_eq!(backoff.delay_ms(0.0), 1_000);
+//! # Ok::<(), gangline_transport::UrlError>(())
+//! ```
+
+mod backoff;
+mod drive;
+mod hub;
+mod metered;
+mod peers;
+mod rendezvous;
+mod server;
+pub mod session;
+mod socket;
+mod url;
+
+pub use backoff::{Backoff, BackoffSettings, RENDEZVOUS_ERROR_THRESHOLD, Severity};
+pub use hub::{Transport, TransportSettings, WallClock};
+pub use peers::{Direction, PeerState, PeerStatus, PeersSnapshot};
+pub use rendezvous::Jitter;
+pub use server::AcceptError;
+pub use url::{PeerUrl, SYNC_PATH, UrlError};

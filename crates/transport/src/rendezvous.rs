@@ -1,0 +1,131 @@
+//! The dialer: one task per configured URL, which connects, syncs, and comes back after every end.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tracing::{error, info, warn};
+
+use crate::backoff::{Backoff, Severity};
+use crate::drive::{Connection, run};
+use crate::hub::{Hub, Transport};
+use crate::metered::Metered;
+use crate::peers::PeerHandle;
+use crate::session::CloseReason;
+use crate::socket::config;
+use crate::url::PeerUrl;
+
+/// Gives a number from 0 to 1 whenever a delay is computed. Handed in, since randomness belongs to the node.
+pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
+
+/// Why a rendezvous could not be reached.
+#[derive(Debug, thiserror::Error)]
+enum DialError {
+    #[error("cannot connect: {0}")]
+    Connect(#[source] std::io::Error),
+    #[error("no WebSocket there: {0}")]
+    Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
+    #[error("no answer within {0} ms")]
+    Timeout(u64),
+}
+
+impl Transport {
+    /// Keeps a session with the node at `url` until the transport is stopped. Dialling oneself, or one node
+    /// twice, is harmless.
+    ///
+    /// Needs a tokio runtime.
+    pub fn dial(&self, url: PeerUrl, jitter: Jitter) {
+        let hub = Arc::clone(&self.hub);
+        let peer = hub.peers.add_rendezvous(url.to_string(), hub.now_ms());
+        let dialer = Dialer { backoff: Backoff::new(hub.settings.backoff), hub, peer, url, jitter };
+        self.hub.tasks.spawn(dialer.run());
+    }
+}
+
+struct Dialer {
+    hub: Arc<Hub>,
+    peer: PeerHandle,
+    url: PeerUrl,
+    backoff: Backoff,
+    jitter: Jitter,
+}
+
+impl Dialer {
+    async fn run(mut self) {
+        while !self.hub.stop.is_cancelled() {
+            self.attempt().await;
+            if self.hub.stop.is_cancelled() {
+                return;
+            }
+            let delay_ms = self.backoff.delay_ms((self.jitter)());
+            self.peer.backing_off(self.backoff.failures(), delay_ms, self.hub.now_ms());
+            let until = Instant::now() + Duration::from_millis(delay_ms);
+            tokio::select! {
+                () = sleep_until(until) => {}
+                () = self.hub.stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Connects, and runs a session to its end.
+    async fn attempt(&mut self) {
+        self.peer.connecting(self.hub.now_ms());
+        let limit_ms = self.hub.settings.connect_ms;
+        let connected = tokio::select! {
+            result = timeout(Duration::from_millis(limit_ms), connect(&self.url)) => {
+                result.unwrap_or(Err(DialError::Timeout(limit_ms)))
+            }
+            () = self.hub.stop.cancelled() => return,
+        };
+        let connection = match connected {
+            Ok(connection) => connection,
+            Err(error) => {
+                let error = error.to_string();
+                self.peer.dial_failed(&error);
+                self.failed(&error);
+                return;
+            }
+        };
+        let label = self.url.to_string();
+        let outcome = run(&self.hub, &self.peer, &label, connection).await;
+        if !outcome.was_established {
+            if outcome.reason != CloseReason::Stopping {
+                self.failed(&format!("the session ended before it began: {}", outcome.reason));
+            }
+            return;
+        }
+        self.backoff.established();
+        if let CloseReason::TooManyBadFrames { .. } = outcome.reason {
+            self.backoff.penalise();
+        }
+        match outcome.reason.is_orderly() {
+            true => info!(url = label, reason = %outcome.reason, "session ended"),
+            false => warn!(url = label, reason = %outcome.reason, "session dropped"),
+        }
+    }
+
+    fn failed(&mut self, reason: &str) {
+        let severity = self.backoff.failed();
+        let (url, failures) = (self.url.to_string(), self.backoff.failures());
+        match severity {
+            Severity::Warn => warn!(url, failures, reason, "rendezvous not reached"),
+            Severity::Error => error!(url, failures, reason, "rendezvous not reached"),
+        }
+    }
+}
+
+/// Connects and shakes hands. The peer may speak at once, so what was read behind its answer stays in the
+/// stream that is returned.
+async fn connect(url: &PeerUrl) -> Result<Connection<TcpStream>, DialError> {
+    let handshake = |error| DialError::Handshake(Box::new(error));
+    let stream = TcpStream::connect((url.host(), url.port())).await.map_err(DialError::Connect)?;
+    stream.set_nodelay(true).map_err(DialError::Connect)?;
+    let request = url.uri().clone().into_client_request().map_err(handshake)?;
+    let traffic = Arc::default();
+    let stream = Metered::new(stream, Arc::clone(&traffic));
+    let (stream, _response) =
+        client_async_with_config(request, stream, Some(config())).await.map_err(handshake)?;
+    Ok(Connection { stream, traffic })
+}

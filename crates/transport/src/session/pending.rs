@@ -1,0 +1,86 @@
+//! Which ops of this session wait for their dependencies, and since when.
+//!
+//! A v1 peer sends every op after its past, so an op that keeps waiting means that something was lost. Not so
+//! one that trust holds back, nor one that stands on such a one: those may wait for ever. The lists are pruned
+//! whenever they have grown by [`PRUNE_EVERY`], so they stay near what really waits, which the engine's causal
+//! queue bounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bft_json_crdt::{Change, Digest};
+
+use super::{CloseReason, Effect, Millis, SessionSettings};
+
+/// How many newly waiting ops are noted before the list is compared with the causal queue.
+const PRUNE_EVERY: usize = 1_024;
+
+#[derive(Default)]
+pub(super) struct Pending {
+    since: BTreeMap<Digest, Millis>,
+    held: BTreeSet<Digest>,
+    oldest: Option<Millis>,
+    noted: usize,
+    is_checking: bool,
+}
+
+impl Pending {
+    /// Notes an op that waits. Tells whether trust is what holds it back.
+    pub(super) fn note(&mut self, now: Millis, change: &Change, is_untrusted: bool) -> bool {
+        let digest = change.digest();
+        let stands_on_held =
+            || change.prev().iter().chain(change.deps()).any(|past| self.held.contains(past));
+        let is_held = is_untrusted || stands_on_held();
+        if is_held {
+            self.held.insert(digest);
+        } else {
+            self.since.entry(digest).or_insert(now);
+            self.oldest = Some(self.oldest.map_or(now, |oldest| oldest.min(now)));
+        }
+        self.noted += 1;
+        is_held
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.since.len()
+    }
+
+    /// Asks which of the noted ops still wait, when that is due.
+    pub(super) fn check(&mut self, now: Millis, settings: &SessionSettings) -> Option<Effect> {
+        let is_due = self.deadline(settings).is_some_and(|due| now >= due);
+        if self.is_checking || !(is_due || self.noted >= PRUNE_EVERY) {
+            return None;
+        }
+        self.is_checking = true;
+        self.noted = 0;
+        Some(Effect::CheckPending(self.since.keys().chain(&self.held).copied().collect()))
+    }
+
+    /// Takes the answer: which of the noted ops wait no longer.
+    pub(super) fn checked(
+        &mut self,
+        now: Millis,
+        released: &[Digest],
+        settings: &SessionSettings,
+    ) -> Option<CloseReason> {
+        self.is_checking = false;
+        for digest in released {
+            self.since.remove(digest);
+            self.held.remove(digest);
+        }
+        self.oldest = self.since.values().min().copied();
+        let (digest, _) = self.since.iter().find(|(_, since)| now >= since.plus(settings.pending_ms))?;
+        Some(CloseReason::DependencyTimeout { digest: *digest, ms: settings.pending_ms })
+    }
+
+    /// Tells whether one of `evicted` came by this session.
+    pub(super) fn has_any(&self, evicted: &[Digest]) -> bool {
+        evicted.iter().any(|digest| self.since.contains_key(digest))
+    }
+
+    pub(super) fn deadline(&self, settings: &SessionSettings) -> Option<Millis> {
+        if self.is_checking {
+            return None;
+        }
+        self.oldest.map(|oldest| oldest.plus(settings.pending_ms))
+    }
+}
