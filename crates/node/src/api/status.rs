@@ -1,0 +1,133 @@
+//! `GET /api/v1/status`, `/healthz`, `/readyz`, `/metrics`: how the node is, for people and machines.
+
+use std::future::{Ready, ready};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use gangline_doc::board;
+use gangline_transport::{Direction, PeerState, PeerStatus};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::App;
+use super::board::blocking;
+use super::items::answer;
+use super::problem::Problem;
+
+/// Why the node cannot do all of its work, as code and sentence; empty when it can.
+fn reasons(app: &App) -> Vec<Value> {
+    let mut reasons = Vec::new();
+    if let Some(failure) = app.replica.failure() {
+        reasons.push(json!({
+            "code": "store_failed",
+            "message": format!("nothing can be written: {failure}; repair the cause and start the node again"),
+        }));
+    }
+    if app.stop.is_cancelled() {
+        reasons.push(json!({ "code": "stopping", "message": "the node stops" }));
+    }
+    reasons
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) fn healthz() -> Ready<Result<Response, Problem>> {
+    ready(answer(StatusCode::OK, &json!({ "status": "ok" })))
+}
+
+/// `GET /readyz`: the node can do its work.
+pub(super) fn readyz(State(app): State<App>) -> Ready<Result<Response, Problem>> {
+    let reasons = reasons(&app);
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    ready(answer(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons })))
+}
+
+/// `GET /api/v1/status`. It tells what is, also when that is not durable, and so never waits for the disk.
+pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> {
+    let work = {
+        let app = app.clone();
+        move || {
+            let (document, _) = app.replica.read(|base| {
+                json!({
+                    "id": base.document().to_string(),
+                    "heads": base.heads().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "ops": base.change_count(),
+                    "items": board::items(base).len(),
+                    "pending": base.causal_queue_len(),
+                })
+            });
+            let equivocations: Vec<Value> = app
+                .replica
+                .equivocations()
+                .iter()
+                .map(|proof| {
+                    json!({
+                        "author": proof.author.to_string(),
+                        "author_name": app.author_name(&proof.author),
+                        "seq": proof.seq,
+                        "changes": proof.changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    })
+                })
+                .collect();
+            (document, equivocations)
+        }
+    };
+    let (mut document, equivocations) = blocking(work).await?;
+    if let Some(document) = document.as_object_mut() {
+        document.insert("durable".into(), app.replica.durable().0.into());
+    }
+    let reasons = reasons(&app);
+    let peers: Vec<Value> = app.links.peers().peers.iter().map(peer).collect();
+    answer(
+        StatusCode::OK,
+        &json!({
+            "health": if reasons.is_empty() { "ok" } else { "failing" },
+            "reasons": reasons,
+            "node_id": app.author.to_string(),
+            "name": app.name,
+            "version": env!("CARGO_PKG_VERSION"),
+            "listen": app.listen.to_string(),
+            "started_at_ms": app.started_at_ms,
+            "agents": app.agents,
+            "documents": [document],
+            "peers": peers,
+            "equivocations": equivocations,
+        }),
+    )
+}
+
+fn peer(peer: &PeerStatus) -> Value {
+    let (state, retry_in_ms) = match peer.state {
+        PeerState::Connecting => ("connecting", None),
+        PeerState::Syncing => ("syncing", None),
+        PeerState::Live => ("live", None),
+        PeerState::BackingOff { retry_in_ms } => ("backing_off", Some(retry_in_ms)),
+    };
+    // A peer that is fine has no reason to give, whatever was wrong before.
+    let reason = peer.last_error.clone().filter(|_| peer.state != PeerState::Live);
+    json!({
+        "url": peer.url.clone().or_else(|| peer.addr.map(|addr| addr.to_string())),
+        "direction": match peer.direction {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        },
+        "state": state,
+        "lag": peer.behind,
+        "pending": peer.pending,
+        "reason": reason,
+        "failures": peer.failures,
+        "retry_in_ms": retry_in_ms,
+        "since_ms": peer.since_ms,
+        "received_ops": peer.stats.received_ops,
+        "sent_ops": peer.stats.sent_ops,
+        "held_back_ops": peer.stats.held_back_ops,
+        "bad_frames": peer.stats.bad_frames,
+    })
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    let text = blocking(move || app.metrics.render(&app)).await?;
+    let text = text.map_err(|error| Problem::internal(error.to_string()))?;
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

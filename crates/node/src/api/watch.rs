@@ -1,0 +1,139 @@
+//! `GET /api/v1/watch`: what changes, as server-sent events.
+//!
+//! A watcher is a cursor into the durable log and nothing more: it is read when the client takes what was
+//! sent, so a slow one costs no memory, and one that comes back goes on where it was. An event's id is the
+//! position of its change in this node's log.
+
+mod changes;
+mod start;
+
+pub(crate) use self::changes::Latest;
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use gangline_doc::{LogSeq, ReadLimit};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use self::start::Start;
+use super::App;
+use super::problem::Problem;
+
+/// An idle stream says something this often, so that both ends notice a dead connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// What one read of the log brings to one watcher.
+const STEP: ReadLimit = ReadLimit { count: 256, bytes: 1 << 20 };
+/// Nearer to the end of the log than this, watchers share what is made of it.
+const NEAR: u64 = 64;
+/// After the stream breaks, browsers come back this soon.
+const RETRY_MS: u64 = 1_000;
+
+/// Opens a stream.
+pub(super) fn open(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Ready<Result<Response, Problem>> {
+    ready(stream(app, query.as_deref(), &headers))
+}
+
+fn stream(app: App, query: Option<&str>, headers: &HeaderMap) -> Result<Response, Problem> {
+    let last_id = match headers.get("last-event-id") {
+        None => None,
+        Some(id) => Some(id.to_str().map_err(|_| start::bad_position("Last-Event-ID"))?),
+    };
+    let durable = app.durable.clone();
+    let end = app.replica.durable();
+    let start = start::start(last_id, query, end)?;
+    let Ok(place) = app.watchers.clone().try_acquire_owned() else {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_watchers",
+            format!("this node has all the {} watchers it takes", app.limits.watchers_max.value),
+            "close some, or raise limits.watchers_max",
+        ));
+    };
+    let hello = hello(&app, &start);
+    let watcher = Watcher { app, cursor: start.cursor, durable, hello: Some(hello), _place: place };
+    let events = futures_util::stream::unfold(watcher, async |mut watcher| {
+        let bytes = watcher.next().await?;
+        Some((Ok::<_, Infallible>(bytes), watcher))
+    });
+    let kind = HeaderValue::from_static("text/event-stream");
+    let mut response = ([(header::CONTENT_TYPE, kind)], Body::from_stream(events)).into_response();
+    // Proxies that gather answers would hold live changes back.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+struct Watcher {
+    app: App,
+    cursor: LogSeq,
+    durable: watch::Receiver<LogSeq>,
+    hello: Option<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// The next piece of the stream; none when the node stops, or cannot read its log.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(hello) = self.hello.take() {
+            return Some(hello);
+        }
+        loop {
+            // Before the look at the log: what comes in between wakes the wait below.
+            self.durable.borrow_and_update();
+            if self.app.stop.is_cancelled() {
+                return None;
+            }
+            let behind = self.app.replica.durable().0.saturating_sub(self.cursor.0);
+            if behind > 0 {
+                let read = if behind <= NEAR {
+                    changes::read_near(&self.app, self.cursor, STEP).await
+                } else {
+                    changes::read(&self.app, self.cursor, STEP).await.map(|(text, next)| (text.into(), next))
+                };
+                match read {
+                    Ok((text, next)) => {
+                        self.cursor = next;
+                        return Some(text);
+                    }
+                    Err(problem) => {
+                        // The client comes back and hears why, if it still is so.
+                        tracing::error!(event = "watch_ended", code = problem.code(), "cannot read the log");
+                        return None;
+                    }
+                }
+            }
+            tokio::select! {
+                changed = self.durable.changed() => changed.ok()?,
+                () = self.app.stop.cancelled() => return None,
+                () = crate::clock::pause(KEEP_ALIVE) => return Some(Bytes::from_static(b": still here\n\n")),
+            }
+        }
+    }
+}
+
+/// The first event: where the stream begins, and of which node.
+fn hello(app: &App, start: &Start) -> Bytes {
+    let name = if start.is_reset { "reset" } else { "ready" };
+    let data = json!({ "node_id": app.author.to_string(), "name": app.name, "next": start.cursor.0 });
+    format!("retry: {RETRY_MS}\n{}", event(name, &id_before(start.cursor), &data.to_string())).into()
+}
+
+/// One event as it is sent.
+fn event(name: &str, id: &str, data: &str) -> String {
+    format!("id: {id}\nevent: {name}\ndata: {data}\n\n")
+}
+
+/// The id after which a stream begins at `cursor`. Before the first change it is -1.
+fn id_before(cursor: LogSeq) -> String {
+    cursor.0.checked_sub(1).map_or_else(|| "-1".to_owned(), |seq| seq.to_string())
+}

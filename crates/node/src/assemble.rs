@@ -1,0 +1,193 @@
+//! From settings to parts: the one place that picks a backend and hands everything what it needs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use bft_json_crdt::DocumentId;
+use bft_json_crdt::keypair::Keypair;
+use gangline_doc::{LogSeq, OpLog, PipelineDoc, Replica, ReplicaSettings};
+use gangline_store::sqlite::OpenError;
+use gangline_store::{DirLock, DirLockError, SqliteOpLog, SqliteSettings};
+use gangline_transport::{PeerUrl, TransportSettings};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{App, AppInner, Keys, Latest, Policy};
+use crate::clock;
+use crate::config::Settings;
+use crate::failure::{Exit, Failure};
+use crate::identity::{self, KEY_FILE, node_name};
+use crate::links::Links;
+use crate::metrics::Metrics;
+use crate::private_file::make_private_dir;
+use crate::token::Tokens;
+
+/// A node that is ready to run.
+pub(crate) struct Parts {
+    /// What its routes share.
+    pub(crate) app: App,
+    /// Where it listens.
+    pub(crate) listener: TcpListener,
+}
+
+/// Opens the data directory: its lock, the key and the log. Reads the whole log.
+///
+/// # Errors
+/// When another process has it, or something in it cannot be used.
+pub(crate) fn open_data(settings: &Settings) -> Result<(Keypair, Arc<dyn OpLog>), Failure> {
+    let dir = &settings.data_dir.value;
+    make_private_dir(dir).map_err(|error| {
+        let message = format!("cannot make the data directory {}: {error}", dir.display());
+        Failure::new(Exit::Failed, "data_dir_unusable", message).hint("name another with --data-dir")
+    })?;
+    let lock = DirLock::acquire(dir).map_err(|error| opening(&OpenError::Lock(error)))?;
+    let key = identity::open(dir)?;
+    let path = SqliteOpLog::path_in(dir, DocumentId::DEFAULT);
+    if key.is_some() && !path.exists() {
+        return Err(log_is_gone(&path, dir));
+    }
+    // The log first: a node that is killed in between has a log without a key, which is no harm.
+    let log = SqliteOpLog::open_locked(Arc::new(lock), &SqliteSettings::default())
+        .map_err(|error| opening(&error))?;
+    let is_new = key.is_none();
+    let keypair = match key {
+        Some(keypair) => keypair,
+        None => identity::create(dir)?,
+    };
+    if is_new && log.stats().len > 0 {
+        tracing::warn!(
+            event = "key_was_missing",
+            "{} has changes but had no {KEY_FILE}: this node is a new author from here on",
+            dir.display()
+        );
+    }
+    Ok((keypair, Arc::new(log)))
+}
+
+/// Binds the address, or says why it cannot be had.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub(crate) async fn bind(settings: &Settings) -> Result<TcpListener, Failure> {
+    let listen = &settings.listen.value;
+    TcpListener::bind(listen.as_str()).await.map_err(|error| {
+        let failure =
+            Failure::new(Exit::Failed, "cannot_listen", format!("cannot listen on {listen}: {error}"));
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            return failure.hint(
+                "another program has that port, perhaps another node; take another with --listen, or port 0",
+            );
+        }
+        failure.hint("give an address of this machine with --listen, for example 127.0.0.1:3001")
+    })
+}
+
+/// Puts a node together. Nothing runs yet.
+///
+/// # Errors
+/// When the settings may not be served, or the log does not fit the document.
+pub(crate) fn assemble(
+    settings: &Settings,
+    keypair: Keypair,
+    log: Arc<dyn OpLog>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<Parts, Failure> {
+    if let Some(refusal) = settings.refusal() {
+        return Err(Failure::settings(&[refusal]));
+    }
+    let listen: SocketAddr = listener.local_addr().map_err(|error| {
+        Failure::new(Exit::Failed, "cannot_listen", format!("the listener has no address: {error}"))
+    })?;
+    let author = keypair.author();
+    let limits = settings.limits.clone();
+    let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    // A node trusts itself: what it signs is what its own people do.
+    let trust = (!settings.trusted.value.is_empty()).then(|| {
+        let listed = settings.trusted.value.keys().copied();
+        listed.chain([author]).collect::<BTreeSet<_>>()
+    });
+    let replica = Replica::<PipelineDoc>::open(
+        keypair,
+        log,
+        ReplicaSettings {
+            trust,
+            recent_max_count: count(limits.recent_changes_max.value),
+            recent_max_bytes: count(limits.recent_bytes_max.value),
+            ..ReplicaSettings::default()
+        },
+    )
+    .map_err(|error| {
+        Failure::new(Exit::Failed, "log_unusable", chain(&error))
+            .hint("put a backup in its place, or start anew with another --data-dir")
+    })?;
+    let (wake, durable) = watch::channel(LogSeq::START);
+    // Also called when the replica stops: then watchers look, and find nothing new.
+    let subscription = replica.subscribe(Box::new(move |seq| {
+        let _ = wake.send_replace(seq);
+    }));
+    let rendezvous: Vec<PeerUrl> =
+        settings.rendezvous.value.iter().filter_map(|url| url.parse().ok()).collect();
+    let transport =
+        TransportSettings { peers_max: count(limits.sessions_max.value), ..TransportSettings::default() };
+    let links = Arc::new(Links::new(Arc::new(replica.clone()), transport, rendezvous));
+    let name = node_name(&author);
+    let agents = settings.agents.value.clone();
+    let app = Arc::new(AppInner {
+        replica,
+        links,
+        author,
+        agent: match agents.as_slice() {
+            [one] => one.clone(),
+            [] | [_, ..] => name.clone(),
+        },
+        name,
+        policy: Policy::of(settings),
+        allow_v1: settings.allow_v1.value,
+        trusted: settings.trusted.value.clone(),
+        agents,
+        tokens: Tokens::new(&settings.data_dir.value),
+        keys: Keys::new(count(limits.idempotency_keys_max.value), count(limits.idempotency_bytes_max.value)),
+        metrics: Metrics::default(),
+        watchers: Arc::new(Semaphore::new(count(limits.watchers_max.value).min(Semaphore::MAX_PERMITS))),
+        latest: Latest::default(),
+        limits,
+        durable,
+        _subscription: subscription,
+        listen,
+        started_at_ms: clock::now_ms(),
+        stop,
+    });
+    Ok(Parts { app, listener })
+}
+
+/// Signing with a key whose log is lost would begin its chain again: a fork, of which peers keep evidence.
+fn log_is_gone(path: &Path, dir: &Path) -> Failure {
+    let (log, key) = (path.display(), dir.join(KEY_FILE));
+    let key = key.display();
+    let message = format!("{log} is gone, but {key}, which signed it, is here");
+    Failure::new(Exit::Failed, "log_is_gone", message).hint(format!(
+        "put {log} back; or move {key} away: the node makes a new key and gets the board from its peers"
+    ))
+}
+
+fn opening(error: &OpenError) -> Failure {
+    let in_use = matches!(error, OpenError::Lock(DirLockError::InUse { .. }));
+    let (exit, code) =
+        if in_use { (Exit::Conflict, "data_dir_in_use") } else { (Exit::Failed, "data_dir_unusable") };
+    Failure::new(exit, code, chain(error))
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,258 @@
+//! The HTTP client of the command line: one connection per request, plain HTTP/1.1, over hyper.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::failure::{Exit, Failure};
+
+/// A running node as the command line sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    base: String,
+    authority: String,
+    token: Option<String>,
+    timeout: Duration,
+}
+
+/// A node's answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// The body, as JSON; null if it was empty.
+    pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) text: String,
+}
+
+impl Client {
+    /// A client of the node at `url`.
+    ///
+    /// # Errors
+    /// When `url` is not `http://host[:port]`.
+    pub(crate) fn new(url: &str, token: Option<String>, timeout: Duration) -> Result<Self, Failure> {
+        let bad = |hint: &str| {
+            Err(Failure::new(Exit::Usage, "bad_node_url", format!("`{url}` is not the URL of a node"))
+                .hint(hint))
+        };
+        let trimmed = url.trim_end_matches('/');
+        if trimmed.starts_with("https://") {
+            return bad(
+                "https:// is not supported by this version; use http:// inside a network that you trust",
+            );
+        }
+        if let Some(rest) = trimmed.strip_prefix("ws://") {
+            let authority = rest.split('/').next().unwrap_or_default();
+            return bad(&format!("did you mean http://{authority}?"));
+        }
+        let Some(authority) = trimmed.strip_prefix("http://") else {
+            return bad("for example http://127.0.0.1:3001");
+        };
+        let parsed = trimmed.parse::<Uri>().ok().filter(|uri| uri.path() == "/" && uri.query().is_none());
+        if parsed.is_none() || authority.is_empty() || authority.contains('@') {
+            return bad("for example http://127.0.0.1:3001");
+        }
+        Ok(Self { base: trimmed.to_owned(), authority: authority.to_owned(), token, timeout })
+    }
+
+    /// The node's URL, as it was given.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or with an error: the node's own words then.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply, Failure> {
+        let reply = self.exchange(method, path, body).await?;
+        if reply.status.is_success() { Ok(reply) } else { Err(self.refused(reply)) }
+    }
+
+    /// As [`Client::send`], but an error status is an answer too.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply, Failure> {
+        let work = async {
+            let (status, _, incoming) = self.open(method, path, body, &[]).await?;
+            let bytes = incoming.collect().await.map_err(|error| self.broken(&error))?.to_bytes();
+            let body = match bytes.is_empty() {
+                true => Value::Null,
+                false => serde_json::from_slice(&bytes).map_err(|_| self.not_a_node(status))?,
+            };
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            Ok(Reply { status, body, text })
+        };
+        tokio::time::timeout(self.timeout, work).await.map_err(|_| self.late())?
+    }
+
+    /// Opens a stream of server-sent events after the event `last_id`.
+    ///
+    /// # Errors
+    /// When nobody answers, or with an error.
+    pub(crate) async fn events(&self, path: &str, last_id: Option<&str>) -> Result<Incoming, Failure> {
+        let headers: Vec<(&str, &str)> = last_id.map(|id| ("last-event-id", id)).into_iter().collect();
+        let opening = self.open(Method::GET, path, None, &headers);
+        let (status, headers, incoming) =
+            tokio::time::timeout(self.timeout, opening).await.map_err(|_| self.late())??;
+        let is_stream = headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        if status.is_success() && is_stream {
+            return Ok(incoming);
+        }
+        let reading =
+            tokio::time::timeout(self.timeout, incoming.collect()).await.map_err(|_| self.late())?;
+        let bytes = reading.map_err(|error| self.broken(&error))?.to_bytes();
+        match serde_json::from_slice(&bytes) {
+            Ok(body) if !status.is_success() => {
+                Err(self.refused(Reply { status, body, text: String::new() }))
+            }
+            Ok(_) | Err(_) => Err(self.not_a_node(status)),
+        }
+    }
+
+    async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, HeaderMap, Incoming), Failure> {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.authority);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request.body(Full::new(bytes)).map_err(|error| {
+            Failure::new(Exit::Usage, "bad_request", format!("this cannot be asked of a node: {error}"))
+        })?;
+        let stream = self.connect().await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
+        // Ends by itself when the answer has been read or is dropped.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(event = "client_connection_ended", "{error}");
+            }
+        });
+        let response = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
+        let (parts, incoming) = response.into_parts();
+        Ok((parts.status, parts.headers, incoming))
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Failure> {
+        let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let target = if has_port { self.authority.clone() } else { format!("{}:80", self.authority) };
+        TcpStream::connect(&target).await.map_err(|error| {
+            let base = &self.base;
+            if error.kind() == std::io::ErrorKind::ConnectionRefused {
+                return Failure::new(Exit::Unreachable, "no_node", format!("no node runs at {base}")).hint(
+                    "start one with `gangline up`, or say where it runs with --node URL or GANGLINE_NODE",
+                );
+            }
+            Failure::new(Exit::Unreachable, "unreachable", format!("cannot reach {base}: {error}"))
+                .hint("check the URL given with --node or GANGLINE_NODE")
+        })
+    }
+
+    /// Turns an answer that says no into a failure, in the node's own words.
+    pub(crate) fn refused(&self, reply: Reply) -> Failure {
+        let text = |key: &str| reply.body.get(key).and_then(Value::as_str).map(str::to_owned);
+        let Some(code) = text("code") else { return self.not_a_node(reply.status) };
+        let exit = match reply.status.as_u16() {
+            400 | 422 => Exit::Usage,
+            401 | 403 | 421 => Exit::Refused,
+            404 => Exit::NotFound,
+            409 | 412 => Exit::Conflict,
+            408 | 504 => Exit::Timeout,
+            503 => Exit::Unhealthy,
+            _ => Exit::Failed,
+        };
+        let message = text("detail").or_else(|| text("title")).unwrap_or_else(|| code.clone());
+        let hint = text("hint");
+        Failure { exit, code, message, hint, details: Some(reply.body) }
+    }
+
+    fn not_a_node(&self, status: StatusCode) -> Failure {
+        let message = format!("what answers at {} ({status}) does not speak as a gangline node", self.base);
+        Failure::new(Exit::Failed, "not_a_node", message)
+            .hint("check the URL given with --node or GANGLINE_NODE")
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Failure {
+        let message = format!("the connection to {} broke: {error}", self.base);
+        Failure::new(Exit::Unreachable, "connection_lost", message)
+            .hint("see whether the node still runs: gangline status")
+    }
+
+    fn late(&self) -> Failure {
+        let message = format!("no answer from {} within {} s", self.base, self.timeout.as_secs());
+        Failure::new(Exit::Timeout, "timeout", message)
+            .hint("a write may have landed; look before repeating it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str) -> Result<Client, Failure> {
+        Client::new(url, None, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn urls_are_checked_with_a_way_out() {
+        assert_eq!(client("http://127.0.0.1:3001/").unwrap().base(), "http://127.0.0.1:3001");
+        for (url, hint) in [
+            ("127.0.0.1:3001", "for example http://127.0.0.1:3001"),
+            ("ws://a:1/crdt-sync", "did you mean http://a:1?"),
+            ("https://a", "not supported"),
+            ("http://", "for example"),
+            ("http://a/b", "for example"),
+        ] {
+            let failure = client(url).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.hint.as_ref().unwrap().contains(hint), "{failure}");
+        }
+    }
+
+    #[test]
+    fn statuses_become_exit_codes() {
+        let client = client("http://127.0.0.1:1").unwrap();
+        for (status, exit) in [(404, 3), (409, 4), (401, 5), (403, 5), (422, 2), (400, 2), (503, 8), (500, 1)]
+        {
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = serde_json::json!({"code": "x", "detail": "y", "hint": "z"});
+            let failure = client.refused(Reply { status, body, text: String::new() });
+            assert_eq!((failure.exit as u8, failure.message.as_str()), (exit, "y"));
+        }
+        let failure =
+            client.refused(Reply { status: StatusCode::NOT_FOUND, body: Value::Null, text: String::new() });
+        assert_eq!(failure.code, "not_a_node");
+    }
+}

@@ -1,0 +1,166 @@
+//! `gangline config check|show`
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::Global;
+use super::output::Output;
+use crate::config::{Flags, Origin, Settings};
+use crate::failure::Failure;
+use crate::identity::show_key;
+
+/// What can be done with settings.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say what is wrong in the settings, all at once
+    Check,
+    /// Print the settings in force
+    Show(ShowArgs),
+}
+
+/// What `config show` takes.
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Say where each value comes from
+    #[arg(long)]
+    origin: bool,
+}
+
+/// One setting: its table (or none), its key, its value in TOML and in JSON, and who said so.
+struct Row {
+    table: &'static str,
+    key: String,
+    text: String,
+    json: Value,
+    origin: Origin,
+}
+
+pub(super) fn run(global: &Global, command: &ConfigCommand, out: &Output) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check => check(global, out),
+        ConfigCommand::Show(args) => show(global, args, out),
+    }
+}
+
+fn check(global: &Global, out: &Output) -> Result<(), Failure> {
+    let file = global.settings_file()?.map(|found| found.path);
+    let settings = global.settings(&Flags::default())?;
+    if let Some(refusal) = settings.refusal() {
+        return Err(Failure::settings(&[refusal]));
+    }
+    if out.is_json() {
+        return out.document(&json!({"ok": true, "file": file}));
+    }
+    match file {
+        Some(path) => out.line(&format!("{path}: ok")),
+        None => out.line("no settings file; the defaults are ok"),
+    }
+}
+
+fn show(global: &Global, args: &ShowArgs, out: &Output) -> Result<(), Failure> {
+    let settings = global.settings(&Flags::default())?;
+    let rows = rows(&settings);
+    if out.is_json() {
+        let mut object = Map::new();
+        for row in rows {
+            let value = match args.origin {
+                true => json!({"value": row.json, "origin": row.origin.to_string()}),
+                false => row.json,
+            };
+            if row.table.is_empty() {
+                object.insert(row.key, value);
+            } else if let Some(table) = object.entry(row.table).or_insert_with(|| json!({})).as_object_mut() {
+                table.insert(row.key, value);
+            }
+        }
+        return out.document(&object);
+    }
+    let mut table = "";
+    for row in rows {
+        if row.table != table {
+            table = row.table;
+            out.line(&format!("\n[{table}]"))?;
+        }
+        let setting = format!("{} = {}", row.key, row.text);
+        match args.origin {
+            true => out.line(&format!("{setting:<48} # {}", row.origin))?,
+            false => out.line(&setting)?,
+        }
+    }
+    Ok(())
+}
+
+fn rows(settings: &Settings) -> Vec<Row> {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let list = |texts: &[String]| {
+        let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+        format!("[{}]", texts.join(", "))
+    };
+    let mut rows = Vec::new();
+    let mut row = |table: &'static str, key: &str, text: String, json: Value, origin: &Origin| {
+        rows.push(Row { table, key: key.to_owned(), text, json, origin: origin.clone() });
+    };
+    let listen = &settings.listen;
+    row("", "listen", quoted(&listen.value), json!(listen.value), &listen.origin);
+    let dir = settings.data_dir.value.display().to_string();
+    row("", "data_dir", quoted(&dir), json!(dir), &settings.data_dir.origin);
+    let peers = &settings.rendezvous;
+    row("", "rendezvous", list(&peers.value), json!(peers.value), &peers.origin);
+    let agents: Vec<Value> = settings.agents.value.iter().map(|name| json!({"name": name})).collect();
+    let tables: Vec<String> =
+        settings.agents.value.iter().map(|name| format!("{{ name = {} }}", quoted(name))).collect();
+    let tables = format!("[{}]", tables.join(", "));
+    row("", "agent", tables, json!(agents), &settings.agents.origin);
+    let insecure = &settings.insecure;
+    row("", "insecure", insecure.value.to_string(), json!(insecure.value), &insecure.origin);
+    for (author, name) in &settings.trusted.value {
+        let key = show_key(author);
+        row("trust", &toml_key(name), quoted(&key), json!(key), &settings.trusted.origin);
+    }
+    let allow_v1 = &settings.allow_v1;
+    row("trust", "allow_v1", allow_v1.value.to_string(), json!(allow_v1.value), &allow_v1.origin);
+    for (name, unit, limit) in settings.limits.each() {
+        let text = unit.show(limit.value);
+        let json = match text.strip_prefix('"') {
+            Some(text) => json!(text.trim_end_matches('"')),
+            None => json!(limit.value),
+        };
+        row("limits", name, text, json, &limit.origin);
+    }
+    rows
+}
+
+/// A key of a table, quoted where TOML wants it.
+fn toml_key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    if bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same_settings() {
+        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let text = format!(
+            "rendezvous = \"ws://a:1/crdt-sync\"\n[[agent]]\nname = \"x\"\n[trust]\n\"a b\" = \"{key}\"\n[limits]\nbody_timeout = \"2m\"\n"
+        );
+        let read = |text: &str| Settings::resolve(&Flags::default(), &|_| None, Some(("f", text))).unwrap();
+        let settings = read(&text);
+        let mut shown = String::new();
+        let mut table = "";
+        for row in rows(&settings) {
+            if row.table != table {
+                table = row.table;
+                shown += &format!("[{table}]\n");
+            }
+            shown += &format!("{} = {}\n", row.key, row.text);
+        }
+        let again = read(&shown);
+        assert_eq!(again.rendezvous.value, settings.rendezvous.value);
+        assert_eq!(again.agents.value, settings.agents.value);
+        assert_eq!(again.trusted.value, settings.trusted.value);
+        assert_eq!(again.limits.body_timeout.value, 120_000);
+    }
+}

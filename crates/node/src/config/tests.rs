@@ -1,0 +1,143 @@
+use super::*;
+
+const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+fn resolve(flags: &Flags, env: &[(&str, &str)], text: &str) -> Result<Settings, Vec<String>> {
+    let lookup = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    Settings::resolve(flags, &lookup, Some(("gangline.toml", text)))
+        .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+#[track_caller]
+fn check_mistakes(text: &str, expected: &[&str]) {
+    let mistakes = resolve(&Flags::default(), &[], text).expect_err("the file has mistakes");
+    assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
+    for (mistake, expected) in mistakes.iter().zip(expected) {
+        assert!(mistake.contains(expected), "expected {expected:?} in {mistake:?}");
+    }
+}
+
+#[test]
+fn the_seeds_file_works_unchanged() {
+    let text = "rendezvous = \"ws://remote:3001/crdt-sync\"\n\n[[agent]]\nname = \"coder-1\"\n";
+    let settings = resolve(&Flags::default(), &[], text).unwrap();
+    assert_eq!(settings.rendezvous.value, ["ws://remote:3001/crdt-sync"]);
+    assert_eq!(settings.agents.value, ["coder-1"]);
+    assert_eq!(settings.listen, Sourced::default("127.0.0.1:3001".into()));
+    let several = "rendezvous = [\"ws://a:1/crdt-sync\", \"ws://b:2/crdt-sync\"]";
+    assert_eq!(resolve(&Flags::default(), &[], several).unwrap().rendezvous.value.len(), 2);
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let file = "# settings\nlisten = \"127.0.0.1:1\"\n";
+    let origin = |flags: &Flags, env: &[(&str, &str)], text: &str| {
+        let listen = resolve(flags, env, text).unwrap().listen;
+        format!("{} {}", listen.value, listen.origin)
+    };
+    let flags = Flags { listen: Some("127.0.0.1:3".into()), ..Flags::default() };
+    let env = [("GANGLINE_LISTEN", "127.0.0.1:2")];
+    assert_eq!(origin(&flags, &env, file), "127.0.0.1:3 --listen");
+    assert_eq!(origin(&Flags::default(), &env, file), "127.0.0.1:2 GANGLINE_LISTEN");
+    assert_eq!(origin(&Flags::default(), &[], file), "127.0.0.1:1 gangline.toml:2");
+    assert_eq!(origin(&Flags::default(), &[], ""), "127.0.0.1:3001 default");
+}
+
+#[test]
+fn unknown_keys_have_a_place_and_a_suggestion() {
+    check_mistakes(
+        "listne = \"x\"\npeers = \"ws://a:1/b\"\n[limits]\nbody_byte_max = 1\n[[agent]]\nnmae = \"x\"\n",
+        &[
+            "gangline.toml:1: unknown key `listne`; did you mean `listen`?",
+            "gangline.toml:2: unknown key `peers`; did you mean `rendezvous`?",
+            "gangline.toml:4: unknown key `limits.body_byte_max`; did you mean `limits.body_bytes_max`?",
+            "gangline.toml:5: an agent needs a `name`",
+            "gangline.toml:6: unknown key `agent.nmae`; did you mean `agent.name`?",
+        ],
+    );
+}
+
+#[test]
+fn tables_of_later_versions_are_refused_clearly() {
+    for table in ["[tls]\n", "[log_store]\nbackend = \"git\"\n", "[lease]\n", "[[reconcile]]\nname = \"a\"\n"]
+    {
+        check_mistakes(table, &["is not supported by this version of gangline"]);
+    }
+    check_mistakes("rendezvous = \"wss://a:1/crdt-sync\"", &["wss:// is not supported"]);
+}
+
+#[test]
+fn wrong_types_and_broken_files_have_a_line() {
+    check_mistakes("\nlisten = 3001\n", &["gangline.toml:2: `listen` is a string, found integer"]);
+    check_mistakes("rendezvous = [1]", &["`rendezvous` is a string, found integer"]);
+    check_mistakes("[agent]\nname = \"x\"", &["two brackets: [[agent]]"]);
+    check_mistakes("a = 1\nb = = 2\n", &["gangline.toml:2: "]);
+    check_mistakes(
+        "[limits]\nheader_timeout = 10\n",
+        &["gangline.toml:2: `limits.header_timeout`: `10` is not a time"],
+    );
+    check_mistakes("[limits]\nbody_bytes_max = 1\n", &["below \"1KiB\", the least it may be"]);
+    check_mistakes(
+        "[[agent]]\nname=\"a\"\n[[agent]]\nname=\"a\"\n",
+        &["gangline.toml:4: two agents are called `a`"],
+    );
+    check_mistakes("insecure = \"yes\"", &["`insecure` is true or false, found string"]);
+}
+
+#[test]
+fn trust_takes_names_with_keys() {
+    let text = format!("[trust]\nswift-otter = \"ed25519:{KEY}\"\nallow_v1 = true\n");
+    let settings = resolve(&Flags::default(), &[], &text).unwrap();
+    assert_eq!(settings.trusted.value.values().collect::<Vec<_>>(), ["swift-otter"]);
+    assert!(settings.allow_v1.value);
+    let turned = format!("[trust]\n{KEY} = \"swift-otter\"\n");
+    assert_eq!(resolve(&Flags::default(), &[], &turned).unwrap().trusted.value, settings.trusted.value);
+    check_mistakes(
+        "[trust]\nalow_v1 = true\n",
+        &["`trust.alow_v1` is not a public key; did you mean `allow_v1`?"],
+    );
+    check_mistakes(
+        "[trust]\nbob = \"12\"\n",
+        &["gangline.toml:2: `trust.bob` is not a public key; a name and"],
+    );
+    check_mistakes(&format!("[trust]\na = \"{KEY}\"\nb = \"{KEY}\"\n"), &["`a` and `b` are one key"]);
+}
+
+#[test]
+fn peers_are_checked() {
+    let peer = |url: &str| {
+        let flags = Flags { peers: vec![url.into()], ..Flags::default() };
+        resolve(&flags, &[], "").map(|_| ()).map_err(|mistakes| mistakes.join(" "))
+    };
+    assert_eq!(peer("ws://127.0.0.1:3001/crdt-sync"), Ok(()));
+    assert!(peer("http://a:1/crdt-sync").unwrap_err().ends_with("did you mean ws://a:1/crdt-sync?"));
+    assert!(peer("127.0.0.1:3001").unwrap_err().starts_with("--peer: "));
+    assert!(peer("127.0.0.1:3001").unwrap_err().ends_with("for example ws://127.0.0.1:3001/crdt-sync"));
+    assert!(peer("ws:///x").is_err());
+}
+
+#[test]
+fn off_loopback_wants_a_trust_list_or_an_explicit_word() {
+    let refusal = |text: &str| resolve(&Flags::default(), &[], text).unwrap().refusal();
+    assert_eq!(refusal(""), None);
+    assert_eq!(refusal("listen = \"[::1]:0\""), None);
+    assert_eq!(refusal("listen = \"0.0.0.0:1\"\ninsecure = true"), None);
+    assert_eq!(refusal(&format!("listen = \"0.0.0.0:1\"\n[trust]\na = \"{KEY}\"")), None);
+    let mistake = refusal("listen = \"0.0.0.0:1\"").expect("refused").to_string();
+    for part in ["[trust]", "insecure = true", "gangline key show", "gangline.toml:1"] {
+        assert!(mistake.contains(part), "{mistake}");
+    }
+    assert!(
+        refusal("listen = \"0.0.0.0:1\"\n[trust]\nallow_v1 = true").is_some(),
+        "an empty list is no list"
+    );
+}
+
+#[test]
+fn environment_is_checked_too() {
+    let mistakes = resolve(&Flags::default(), &[("GANGLINE_INSECURE", "maybe")], "").unwrap_err();
+    assert_eq!(mistakes, ["GANGLINE_INSECURE: `maybe` is neither true nor false"]);
+    let settings =
+        resolve(&Flags::default(), &[("GANGLINE_RENDEZVOUS", "ws://a:1/x, ws://b:1/x")], "").unwrap();
+    assert_eq!(settings.rendezvous.value, ["ws://a:1/x", "ws://b:1/x"]);
+}

@@ -1,0 +1,31 @@
+//! `gangline`: one binary for shared boards, kept in step between machines.
+//!
+//! Thin: [`config`] reads settings, [`assemble`] builds the parts, [`run`] runs them, [`api`] serves people
+//! and programs, [`cli`] is the command line. What a board is, how it is stored and how it travels is the
+//! business of the crates below. Start reading at [`cli`], then [`assemble`] and [`run`].
+
+mod api;
+mod assemble;
+mod cli;
+mod clock;
+mod config;
+mod failure;
+mod identity;
+mod links;
+mod logging;
+mod metrics;
+mod private_file;
+mod ready;
+mod run;
+mod shutdown;
+mod token;
+mod url;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

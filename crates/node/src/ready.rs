@@ -1,0 +1,89 @@
+//! The ready lines: what a node says on stdout when it really serves. Scripts read them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use bft_json_crdt::keypair::AuthorId;
+use serde_json::{Value, json};
+
+use crate::identity::{short_key, show_key};
+
+/// What the lines say.
+#[derive(Debug)]
+pub(crate) struct Ready<'a> {
+    /// The node's name.
+    pub(crate) name: &'a str,
+    /// The node's key.
+    pub(crate) author: AuthorId,
+    /// Where it listens, with the real port.
+    pub(crate) listen: SocketAddr,
+    /// Where it keeps its data.
+    pub(crate) data_dir: &'a Path,
+}
+
+impl Ready<'_> {
+    fn board(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    fn sync(&self) -> String {
+        format!("ws://{}{}", self.listen, gangline_transport::SYNC_PATH)
+    }
+
+    /// For people.
+    pub(crate) fn lines(&self) -> [String; 5] {
+        [
+            format!(
+                "gangline {} · node {} ({})",
+                env!("CARGO_PKG_VERSION"),
+                self.name,
+                short_key(&self.author)
+            ),
+            format!("board   {}", self.board()),
+            format!("sync    {}", self.sync()),
+            format!("data    {} (SQLite)", self.data_dir.display()),
+            "Ctrl-C stops; nothing is lost.".to_owned(),
+        ]
+    }
+
+    /// For programs: one document.
+    pub(crate) fn document(&self) -> Value {
+        json!({
+            "event": "ready",
+            "version": env!("CARGO_PKG_VERSION"),
+            "name": self.name,
+            "node_id": self.author.to_string(),
+            "key": show_key(&self.author),
+            "board": self.board(),
+            "sync": self.sync(),
+            "listen": self.listen.to_string(),
+            "data_dir": self.data_dir,
+            "store": "sqlite",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_are_those_of_the_first_five_minutes() {
+        let mut key = [0; 32];
+        (key[0], key[1], key[31]) = (0x9f, 0x3a, 0xc1);
+        let ready = Ready {
+            name: "swift-otter",
+            author: AuthorId(key),
+            listen: "127.0.0.1:3001".parse().unwrap(),
+            data_dir: Path::new("./gangline-data"),
+        };
+        assert_eq!(
+            ready.lines().join("\n"),
+            "gangline 0.1.0 · node swift-otter (ed25519:9f3a…c1)\n\
+             board   http://127.0.0.1:3001\n\
+             sync    ws://127.0.0.1:3001/crdt-sync\n\
+             data    ./gangline-data (SQLite)\n\
+             Ctrl-C stops; nothing is lost."
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Writes the `valid-` files of the fuzz corpora. Run it when the format of an op or a frame has changed:
+//! `cargo run -p gangline-tests --example seed_corpus`.
+
+use std::io;
+use std::path::Path;
+
+use bft_json_crdt::json_crdt::SignedOp;
+use gangline_tests::sample;
+use gangline_wire::{SyncMessage, encode};
+
+fn main() -> io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let write = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("valid-{name}")), bytes)
+    };
+    let history = sample::history().into_iter().filter_map(|change| change.try_into().ok());
+    let history: Vec<SignedOp> = history.collect();
+    for (name, op) in sample::next_ops() {
+        write("change", name, op.change().bytes())?;
+        write("signed_op", name, &serde_json::to_vec(&op)?)?;
+        write("wire_v1", name, &encode(&op))?;
+        write(
+            "text_frame",
+            name,
+            &serde_json::to_vec(&SyncMessage::Op { op: serde_json::to_string(&op)? })?,
+        )?;
+    }
+    let ops = history.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    write("text_frame", "bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops })?)?;
+    write("text_frame", "empty-bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops: Vec::new() })?)
+}
