@@ -22,26 +22,41 @@ use gangline_doc::{
 use gangline_store::SqliteOpLog;
 
 const CHILD_DIR: &str = "GANGLINE_TEST_STORM_DIR";
-const STORM: usize = 4_000;
+const STORM: usize = 2_000;
 
-/// Not a test by itself: what the next test runs in a process of its own. Says how many entries were answered.
+/// Appends under way at any moment: the process is always killed in the middle of some.
+const UNDER_WAY: usize = 100;
+
+/// Not a test by itself: what the next test runs in a process of its own. Says how many entries were answered,
+/// and makes one more for each line on its standard input, so that it cannot run ahead of its reader.
 #[test]
 fn storm() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let log = SqliteOpLog::open(Path::new(&dir)).unwrap();
     let start = usize::try_from(log.len().unwrap()).unwrap();
     let (sender, receiver) = mpsc::channel();
-    for (n, record) in records(STORM).into_iter().enumerate().skip(start) {
+    let mut records = records(STORM).into_iter().enumerate().skip(start);
+    let log = &log;
+    let mut append_next = move || {
+        let Some((n, record)) = records.next() else { return };
         let sender = sender.clone();
         log.append(vec![record], Box::new(move |answer| sender.send((n, answer)).unwrap()));
-    }
-    drop(sender);
-    let mut out = std::io::stdout().lock();
-    for (n, answer) in receiver {
-        answer.unwrap();
-        writeln!(out, "\nanswered {}", n + 1).unwrap();
-        out.flush().unwrap();
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut out = std::io::stdout().lock();
+            for (n, answer) in receiver {
+                answer.unwrap();
+                writeln!(out, "\nanswered {}", n + 1).unwrap();
+                out.flush().unwrap();
+            }
+        });
+        (0..UNDER_WAY).for_each(|_| append_next());
+        for _line in std::io::stdin().lines() {
+            append_next();
+        }
+        drop(append_next);
+    });
 }
 
 #[test]
@@ -52,15 +67,18 @@ fn a_killed_process_loses_nothing_that_it_answered() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "storm", "--nocapture"])
             .env(CHILD_DIR, dir.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let mut more = child.stdin.take().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let answered = |line: String| line.strip_prefix("answered ").map(|n| n.parse::<usize>().unwrap());
         let mut last = 0;
         for n in lines.by_ref().filter_map(answered).take(kill_after) {
             last = n;
+            writeln!(more).unwrap();
         }
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,3 +1,5 @@
+//! Settings from every source: what wins, what is refused, and what the refusal says.
+
 use super::*;
 
 const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
