@@ -9,7 +9,7 @@
 //! history that is verified at the speed of a hash, and portable proof when a key signs two histories.
 //!
 //! Read [`json_crdt`] first: the documents and an example. Then [`change`]: what is signed, drawn byte by
-//! byte. [`list_crdt`], [`lww_crdt`] and [`map_crdt`] are what documents are made of.
+//! byte. [`list_crdt`], [`lww_crdt`], [`map_crdt`] and [`counter_crdt`] are what documents are made of.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -26,6 +26,7 @@ mod value;
 mod verify;
 
 pub mod change;
+pub mod counter_crdt;
 pub mod json_crdt;
 pub mod keypair;
 pub mod limits;

@@ -7,13 +7,14 @@
 //!   03 delete  names of elements (at least one)
 //!   04 put     target, bytes key, names of removals seen, names overwritten, value
 //!   05 remove  target, bytes key
+//!   06 add     target, varint zigzag of a signed 64-bit number
 //! target    00 | 01 + name, then varint count and bytes key …      the root, or a named node, and a path
 //! parent    00 | 01 + name                                         the list's beginning, or an element
 //! names     varint count, names, strictly ascending
 //! name      varint author (0 the change's own, n the n-th of its author table), varint op number
 //! ```
 //!
-//! Discriminants are never reused; 06 to 0f are kept for moves, text, counters and save marks.
+//! Discriminants are never reused; 07 to 0f are kept for moves, text and save marks.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,7 @@ pub(crate) enum OpKind<N, V> {
     Delete { elements: Vec<N> },
     Put { target: Target<N>, key: String, removals: Vec<N>, overwrites: Vec<N>, value: V },
     Remove { target: Target<N>, key: String },
+    Add { target: Target<N>, delta: i64 },
 }
 
 /// An op with its policy rank.
@@ -113,7 +115,7 @@ impl<N, V> Op<N, V> {
                 removals.iter().for_each(&mut f);
                 overwrites.iter().for_each(f);
             }
-            OpKind::Remove { target, .. } => target.node.iter().for_each(f),
+            OpKind::Remove { target, .. } | OpKind::Add { target, .. } => target.node.iter().for_each(f),
         }
     }
 
@@ -125,7 +127,9 @@ impl<N, V> Op<N, V> {
                 target.node.iter().for_each(&mut f);
                 removals.iter().for_each(f);
             }
-            OpKind::Insert { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } => self.names(f),
+            OpKind::Insert { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => {
+                self.names(f)
+            }
         }
     }
 
@@ -162,6 +166,7 @@ impl<N, V> Op<N, V> {
                 value: value(v)?,
             },
             OpKind::Remove { target: t, key } => OpKind::Remove { target: target(t, &mut name)?, key },
+            OpKind::Add { target: t, delta } => OpKind::Add { target: target(t, &mut name)?, delta },
         };
         Ok(Op { rank: self.rank, kind })
     }
@@ -171,7 +176,7 @@ impl<N, V> Op<N, V> {
             OpKind::Set { value, .. } | OpKind::Insert { value, .. } | OpKind::Put { value, .. } => {
                 Some(value)
             }
-            OpKind::Delete { .. } | OpKind::Remove { .. } => None,
+            OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => None,
         }
     }
 }
@@ -181,7 +186,7 @@ impl Op<Name, Slice> {
     pub(crate) fn span(&self) -> u64 {
         match &self.kind {
             OpKind::Insert { value, .. } | OpKind::Put { value, .. } => value.span,
-            OpKind::Set { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } => 1,
+            OpKind::Set { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => 1,
         }
     }
 
@@ -240,6 +245,7 @@ impl Op<Name, Slice> {
                 target: decode_target(reader)?,
                 key: reader.text("a key", KEY_BYTES_MAX)?.to_owned(),
             },
+            6 => OpKind::Add { target: decode_target(reader)?, delta: unzigzag(reader.varint("a delta")?) },
             found => return Err(DecodeError::Unknown { what: "op kind", found: found.into() }),
         };
         Ok(Self { rank, kind })
@@ -257,7 +263,7 @@ impl<V> Op<Name, V> {
                 sort(removals);
                 sort(overwrites);
             }
-            OpKind::Insert { .. } | OpKind::Remove { .. } => {}
+            OpKind::Insert { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => {}
         }
     }
 }
@@ -271,6 +277,7 @@ impl Op<Name, JsonValue> {
             OpKind::Delete { .. } => 3,
             OpKind::Put { .. } => 4,
             OpKind::Remove { .. } => 5,
+            OpKind::Add { .. } => 6,
         };
         if self.rank > RANK_MAX {
             return Err(DecodeError::Unknown { what: "rank", found: self.rank.into() });
@@ -297,6 +304,10 @@ impl Op<Name, JsonValue> {
                 put_target(out, target)?;
                 put_key(out, key)?;
             }
+            OpKind::Add { target, delta } => {
+                put_target(out, target)?;
+                put_varint(out, zigzag(*delta));
+            }
         }
         self.value().map_or(Ok(()), |value| put_value(out, value))
     }
@@ -305,6 +316,15 @@ impl Op<Name, JsonValue> {
 /// Reads the value that starts at `start` of a change's body.
 pub(crate) fn value_at(body: &[u8], start: u32) -> Result<JsonValue, DecodeError> {
     Reader::new(body.get(start as usize..).unwrap_or_default()).value()
+}
+
+/// Small numbers of either sign become small numbers.
+fn zigzag(n: i64) -> u64 {
+    ((n << 1) ^ (n >> 63)) as u64
+}
+
+fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
 fn put_key(out: &mut Vec<u8>, key: &str) -> Result<(), DecodeError> {

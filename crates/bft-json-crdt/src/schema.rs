@@ -26,6 +26,7 @@ pub(crate) enum TypeDef {
     },
     List(TypeIx),
     Map(TypeIx),
+    Counter,
 }
 
 /// The types that a document is made of. Types may refer to themselves through lists and maps.
@@ -43,6 +44,11 @@ impl TypeTable {
             default: T::default_value,
             normalize: T::normalize,
         })
+    }
+
+    /// Describes `Owner` as a counter.
+    pub fn counter<Owner: 'static>(&mut self) -> TypeIx {
+        self.intern(TypeId::of::<Owner>(), |_| TypeDef::Counter)
     }
 
     /// Describes `Owner` as a list whose elements are described by `element`.

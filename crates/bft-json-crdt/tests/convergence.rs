@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
 
+use bft_json_crdt::counter_crdt::CounterCrdt;
 use bft_json_crdt::json_crdt::{
     BaseCrdt, Change, CrdtNode, JsonValue, OpState, SignedOp, UnsignedOp, add_crdt_fields,
 };
@@ -20,6 +21,7 @@ struct Card {
     title: LwwRegisterCrdt<String>,
     points: LwwRegisterCrdt<i64>,
     tags: ListCrdt<LwwRegisterCrdt<String>>,
+    votes: CounterCrdt,
 }
 
 #[add_crdt_fields]
@@ -39,6 +41,7 @@ enum Step {
     Points(usize, Index, i64),
     Rename(usize, Index, u8),
     Tag(usize, Index, Index),
+    Vote(usize, Index, i64),
     Title(usize, u8),
     Put(usize, u8, i64),
     Remove(usize, u8),
@@ -61,6 +64,7 @@ fn steps(replicas: usize, liars: bool) -> impl Strategy<Value = Vec<Step>> {
         4 => (who.clone(), any_index(), any::<i64>()).prop_map(|(r, i, n)| Step::Points(r, i, n)),
         2 => (who.clone(), any_index(), 0u8..4).prop_map(|(r, i, n)| Step::Rename(r, i, n)),
         3 => (who.clone(), any_index(), any_index()).prop_map(|(r, i, j)| Step::Tag(r, i, j)),
+        2 => (who.clone(), any_index(), -3i64..4).prop_map(|(r, i, n)| Step::Vote(r, i, n)),
         1 => (who.clone(), any::<u8>()).prop_map(|(r, n)| Step::Title(r, n)),
         3 => (who.clone(), key.clone(), any::<i64>()).prop_map(|(r, k, n)| Step::Put(r, k, n)),
         2 => (who.clone(), key.clone()).prop_map(|(r, k)| Step::Remove(r, k)),
@@ -107,7 +111,7 @@ impl Replica {
         check_index(&self.base.doc);
         match step.clone() {
             Step::Insert(_, at, n) => self.sign(|board| {
-                let card = json!({"title": format!("{n}"), "points": n, "tags": ["a"]});
+                let card = json!({"title": format!("{n}"), "points": n, "tags": ["a"], "votes": n});
                 Some(board.cards.insert_idx(at.index(board.cards.len() + 1), card))
             }),
             Step::Delete(_, at) => self.sign(|board| {
@@ -128,6 +132,10 @@ impl Replica {
                 let tag = inner.index(tags.len() + 2);
                 Some(if tag >= tags.len() { tags.push(format!("t{tag}")) } else { tags[tag].set("changed") })
             }),
+            Step::Vote(_, at, n) => self.sign(|board| {
+                let in_map = board.people.get("0").filter(|_| n % 2 == 0);
+                Some(in_map.as_ref().or(board.cards.get(at.index(board.cards.len().max(1))))?.votes.add(n))
+            }),
             Step::Title(_, n) => self.sign(|board| Some(board.title.set(format!("{n}")))),
             Step::Put(_, key, n) => self.sign(|board| {
                 Some(if n % 2 == 0 {
@@ -146,7 +154,8 @@ impl Replica {
                 let second = self.base.doc.cards[0].tags.push("never");
                 let third = self.base.doc.names.put("0", "never");
                 let fourth = self.base.doc.people.remove("1");
-                drop((first, second, fourth, third));
+                let fifth = self.base.doc.cards[0].votes.add(7);
+                drop((first, second, fourth, third, fifth));
                 assert_eq!(CrdtNode::view(&self.base.doc), before);
             }
             Step::Equivocate(_, back) => {
@@ -208,6 +217,7 @@ fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
             | Step::Points(who, ..)
             | Step::Rename(who, ..)
             | Step::Tag(who, ..)
+            | Step::Vote(who, ..)
             | Step::Title(who, ..)
             | Step::Put(who, ..)
             | Step::Remove(who, ..)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
 
+use bft_json_crdt::counter_crdt::CounterCrdt;
 use bft_json_crdt::json_crdt::{
     BaseCrdt, CAUSAL_QUEUE_MAX, CrdtNode, EditError, JsonValue, NoEffect, OpState, SignError, SignedOp,
     add_crdt_fields,
@@ -277,5 +278,30 @@ fn the_causal_queue_is_bounded_and_releases_without_recursion() {
     for set in sets {
         let _ = b.apply(set);
     }
+    assert_eq!(text(&a), text(&b));
+}
+
+#[test]
+fn counters_add_up_whatever_the_order_and_show_within_64_bits() {
+    #[add_crdt_fields]
+    #[derive(Clone, CrdtNode, Debug)]
+    struct Doc {
+        count: CounterCrdt,
+        tallies: MapCrdt<CounterCrdt>,
+    }
+    let (alice, bob) = (make_keypair(), make_keypair());
+    let mut a = BaseCrdt::<Doc>::new(&alice);
+    let mut b = BaseCrdt::<Doc>::new(&bob);
+    let mut ops: Vec<SignedOp> = [i64::MAX, i64::MAX, -5].map(|n| a.doc.count.add(n).sign(&alice)).to_vec();
+    ops.extend([i64::MIN, i64::MIN, 1].map(|n| b.doc.count.add(n).sign(&bob)));
+    ops.push(b.doc.tallies.put("x", 7).sign(&bob));
+    ops.push(b.doc.tallies.get("x").unwrap().add(-2).sign(&bob));
+    assert_eq!(a.doc.count.view(), JsonValue::from(i64::MAX));
+    assert!(b.doc.tallies.try_put("x", 1.5).is_err());
+    for op in ops.iter().rev() {
+        let _ = a.apply(op.clone());
+        let _ = b.apply(op.clone());
+    }
+    assert_eq!(text(&a), r#"{"count":-6,"tallies":{"x":5}}"#);
     assert_eq!(text(&a), text(&b));
 }

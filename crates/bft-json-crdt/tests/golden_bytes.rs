@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
 
+use bft_json_crdt::counter_crdt::CounterCrdt;
 use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, OpState, SignedOp, add_crdt_fields};
 use bft_json_crdt::keypair::Keypair;
 use bft_json_crdt::list_crdt::ListCrdt;
@@ -24,6 +25,7 @@ struct Item {
 struct Doc {
     items: ListCrdt<Item>,
     map: MapCrdt<Item>,
+    count: CounterCrdt,
 }
 
 /// One change of each kind of op, by two authors.
@@ -51,6 +53,8 @@ fn changes() -> (Vec<SignedOp>, BaseCrdt<Doc>) {
     let op = a.doc.map.put("k", json!({"name": "again"})).sign(&alice);
     share(op, &mut a, &mut b);
     let op = b.doc.items.delete_idx(1).sign(&bob);
+    share(op, &mut a, &mut b);
+    let op = a.doc.count.add(-300).sign(&alice);
     share(op, &mut a, &mut b);
     (ops, a)
 }

@@ -11,6 +11,7 @@ use crate::state::State;
 use crate::state::history::{ChangeIx, History, Made, Status};
 use crate::state::list::ElementIx;
 use crate::state::nodes::{Entry, NO_NODE, NodeIx, ROOT_NODE, Write};
+use crate::value::JsonValue;
 
 /// Why a valid op has no effect in this document's type. It is kept and passed on all the same, so a
 /// program with a newer type can show it.
@@ -56,6 +57,7 @@ pub(crate) enum Undo {
     Deletion { list: NodeIx, element: ElementIx },
     Put { map: NodeIx, entry: u32, made: Made },
     Touch { map: NodeIx, entry: u32 },
+    Addition { node: NodeIx, delta: i64 },
     Removal { map: NodeIx, key: String, dropped: Vec<(u32, Vec<ChangeIx>)>, removals_before: Vec<Made> },
 }
 
@@ -143,6 +145,12 @@ impl State {
                 self.remove_entry(work, map, key);
                 self.touch_above(work, map);
             }
+            OpKind::Add { target, delta } => {
+                let node = self.find_target(target)?;
+                self.expect_kind(node, "a counter")?;
+                self.add(work, node, *delta);
+                self.touch_above(work, node);
+            }
         }
         Ok(())
     }
@@ -153,6 +161,7 @@ impl State {
             TypeDef::Struct { .. } => "a struct",
             TypeDef::List(_) => "a list",
             TypeDef::Map(_) => "a map",
+            TypeDef::Counter => "a counter",
         }
     }
 
@@ -178,7 +187,7 @@ impl State {
                     Some(slot) => current.payload + slot,
                     None => return Err(NoEffect::UnknownField(key.clone())),
                 },
-                TypeDef::Register { .. } | TypeDef::List(_) | TypeDef::Map(_) => {
+                TypeDef::Register { .. } | TypeDef::List(_) | TypeDef::Map(_) | TypeDef::Counter => {
                     return Err(NoEffect::NoSuchNode);
                 }
             };
@@ -194,7 +203,7 @@ impl State {
         }
         match self.types.def(self.nodes.node(node.parent).ty) {
             TypeDef::List(_) => Some((node.parent, node.slot)),
-            TypeDef::Register { .. } | TypeDef::Struct { .. } | TypeDef::Map(_) => None,
+            TypeDef::Register { .. } | TypeDef::Struct { .. } | TypeDef::Map(_) | TypeDef::Counter => None,
         }
     }
 
@@ -221,6 +230,11 @@ impl State {
                 let at = reader.clone();
                 let value = reader.value().map_err(|_| wrong("the register", &at))?;
                 normalize(value).map(|_| ()).ok_or_else(|| wrong("the register", &at))
+            }
+            TypeDef::Counter => {
+                let at = reader.clone();
+                let value = reader.value().map_err(|_| wrong("the counter", &at))?;
+                initial_count(&value).map(|_| ()).ok_or_else(|| wrong("the counter", &at))
             }
             TypeDef::Struct { by_name, fields } => {
                 let Some((_, count)) = container(reader, tag, 8) else {
@@ -271,6 +285,11 @@ impl State {
         work.note(|| Undo::Write { node, write });
     }
 
+    fn add(&mut self, work: &mut Work<'_>, node: NodeIx, delta: i64) {
+        self.nodes.add(node, delta.into());
+        work.note(|| Undo::Addition { node, delta });
+    }
+
     /// Gives a node the op number by which later ops name it.
     fn name(&mut self, node: NodeIx, made: Made) {
         let at = self.nodes.node_mut(node);
@@ -314,6 +333,12 @@ impl State {
                 let start = (work.body.len() - reader.rest().len()) as u32;
                 *place += reader.skip_value().unwrap_or(1) as u32;
                 self.write(work, node, Write { made, value: start });
+            }
+            TypeDef::Counter => {
+                *place += 1;
+                let value = reader.value().ok();
+                let delta = value.as_ref().and_then(initial_count).unwrap_or(0);
+                self.add(work, node, delta);
             }
             TypeDef::Struct { by_name, .. } => {
                 let by_name = std::sync::Arc::clone(by_name);
@@ -426,7 +451,9 @@ impl State {
         let (target, key, overwrites) = match &op.kind {
             OpKind::Set { target, overwrites, .. } => (target, None, overwrites),
             OpKind::Put { target, key, overwrites, .. } => (target, Some(key), overwrites),
-            OpKind::Insert { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } => return,
+            OpKind::Insert { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => {
+                return;
+            }
         };
         let Ok(node) = self.find_target(target) else { return };
         let node = match key {
@@ -490,6 +517,11 @@ fn has_seen(history: &History, later: ChangeIx, earlier: ChangeIx) -> bool {
         Status::Signed => history.is_in_past(earlier, later),
         Status::Unsigned | Status::Undone => earlier <= later,
     }
+}
+
+/// What a counter in a literal begins with: an integer of 64 bits.
+fn initial_count(value: &JsonValue) -> Option<i64> {
+    if let JsonValue::Integer(n) = value { i64::try_from(*n).ok() } else { None }
 }
 
 /// Enters an array (tag 7) or an object (tag 8) and returns how many members follow.

@@ -150,6 +150,12 @@ impl State {
         self.edit(OpKind::Put { target, key: key.to_owned(), removals, overwrites, value })
     }
 
+    /// Adds to a counter.
+    pub(crate) fn edit_add(&mut self, node: NodeIx, delta: i64) -> Result<ChangeIx, EditError> {
+        let target = self.target_of(node);
+        self.edit(OpKind::Add { target, delta })
+    }
+
     /// Removes the entry of a key.
     pub(crate) fn edit_remove(&mut self, map: NodeIx, key: &str) -> Result<ChangeIx, EditError> {
         if self.live_entry(map, key).is_none() {
@@ -371,6 +377,7 @@ impl State {
                 self.nodes.list_mut(list).take_out(element);
                 self.forget_element(node);
             }
+            Undo::Addition { node, delta } => self.nodes.add(node, -i128::from(delta)),
             Undo::Deletion { list, element } => self.nodes.list_mut(list).undelete(element, change),
             Undo::Put { map, entry, made } => {
                 if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {

@@ -73,6 +73,8 @@ pub(crate) struct Nodes {
     more_writes: Vec<Vec<Write>>,
     lists: Vec<List>,
     maps: Vec<Map>,
+    /// Sums. 2^32 changes of 64-bit numbers cannot overflow them.
+    counters: Vec<i128>,
 }
 
 #[expect(clippy::indexing_slicing, reason = "the numbers of nodes and of their contents are made here only")]
@@ -103,6 +105,10 @@ impl Nodes {
             TypeDef::List(_) => {
                 self.lists.push(List::new());
                 self.lists.len() - 1
+            }
+            TypeDef::Counter => {
+                self.counters.push(0);
+                self.counters.len() - 1
             }
             TypeDef::Map(_) => {
                 self.maps.push(Map::default());
@@ -138,6 +144,15 @@ impl Nodes {
     pub(crate) fn map_mut(&mut self, node: NodeIx) -> &mut Map {
         let payload = self.node(node).payload;
         &mut self.maps[payload as usize]
+    }
+
+    pub(crate) fn counter(&self, node: NodeIx) -> i128 {
+        self.counters[self.node(node).payload as usize]
+    }
+
+    pub(crate) fn add(&mut self, node: NodeIx, delta: i128) {
+        let payload = self.node(node).payload;
+        self.counters[payload as usize] += delta;
     }
 
     pub(crate) fn has_maps(&self) -> bool {

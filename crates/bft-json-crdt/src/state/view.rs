@@ -50,6 +50,8 @@ pub enum EditKind {
     Put,
     /// A map lost an entry.
     Remove,
+    /// A counter got a number added.
+    Add,
 }
 
 /// What one op of a change touched.
@@ -82,6 +84,9 @@ impl State {
             TypeDef::List(_) => {
                 let list = self.nodes.list(node);
                 JsonValue::Array(list.iter().map(|element| self.view(list.element(element).node)).collect())
+            }
+            TypeDef::Counter => {
+                JsonValue::Integer(self.nodes.counter(node).clamp(i64::MIN.into(), i64::MAX.into()))
             }
             TypeDef::Map(_) => {
                 let keys = self.nodes.map(node).keys.iter();
@@ -206,6 +211,7 @@ impl State {
     pub(crate) fn for_each_register(&self, node: NodeIx, f: &mut dyn FnMut(&Self, NodeIx)) {
         match self.types.def(self.nodes.node(node).ty) {
             TypeDef::Register { .. } => f(self, node),
+            TypeDef::Counter => {}
             TypeDef::Struct { fields, .. } => {
                 let first = self.nodes.node(node).payload;
                 (first..).zip(fields).for_each(|(field, _)| self.for_each_register(field, f));
@@ -232,7 +238,7 @@ impl State {
                     let first = self.nodes.node(node).payload;
                     visit.extend((first..).take(fields.len()));
                 }
-                TypeDef::List(_) | TypeDef::Map(_) => {}
+                TypeDef::List(_) | TypeDef::Map(_) | TypeDef::Counter => {}
             }
         }
         found
@@ -246,7 +252,7 @@ impl State {
         let current = self.nodes.node(node);
         match self.types.def(self.nodes.node(current.parent).ty) {
             TypeDef::Struct { fields, .. } => fields.get(current.slot as usize).map(|(name, _)| *name),
-            TypeDef::Register { .. } | TypeDef::List(_) | TypeDef::Map(_) => None,
+            TypeDef::Register { .. } | TypeDef::List(_) | TypeDef::Map(_) | TypeDef::Counter => None,
         }
     }
 
@@ -324,7 +330,7 @@ impl State {
                         entries.get(current.slot as usize).map_or_else(String::new, |e| e.0.clone()),
                     )
                 }
-                TypeDef::Struct { .. } | TypeDef::Register { .. } => {
+                TypeDef::Struct { .. } | TypeDef::Register { .. } | TypeDef::Counter => {
                     PathSegment::Field(self.field_name(node).unwrap_or_default().to_owned())
                 }
             };
@@ -404,6 +410,13 @@ impl State {
                     let (mut path, element) = self.path_of(map);
                     path.push(PathSegment::Key(key.clone()));
                     out.push(Edit { path, element, kind: EditKind::Put, value: value_of(value) });
+                }
+            }
+            OpKind::Add { target, delta } => {
+                if let Ok(node) = self.find_target(target) {
+                    let (path, element) = self.path_of(node);
+                    let value = Some(JsonValue::from(*delta));
+                    out.push(Edit { path, element, kind: EditKind::Add, value });
                 }
             }
             OpKind::Remove { target, key } => {
