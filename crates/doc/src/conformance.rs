@@ -1,6 +1,6 @@
 //! What every [`OpLog`] must do, as checks that each backend runs (feature `conformance`).
 //!
-//! ```ignore
+//! ```text
 //! #[test]
 //! fn sqlite() {
 //!     let dir = tempfile::tempdir().unwrap();
