@@ -139,7 +139,9 @@ impl Replica {
             Step::Title(_, n) => self.sign(|board| Some(board.title.set(format!("{n}")))),
             Step::Put(_, key, n) => self.sign(|board| {
                 Some(if n % 2 == 0 {
-                    board.people.put(&format!("{key}"), json!({"title": "p", "points": n}))
+                    board
+                        .people
+                        .put(&format!("{key}"), json!({"title": "p", "points": n, "tags": ["x", "y"]}))
                 } else {
                     board.names.put(&format!("{key}"), n)
                 })

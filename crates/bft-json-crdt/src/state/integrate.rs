@@ -353,10 +353,12 @@ impl State {
                 let element = *element;
                 *place += 1;
                 let count = container(reader, tag, 7).map_or(0, |(_, count)| count);
-                let mut parent = self.nodes.list(node).last();
+                // By a rule that looks at nothing but the literal: concurrent puts of one key share a list,
+                // and each replica has another part of it when it takes in the next.
+                let mut parent = None;
                 for _ in 0..count {
-                    let hook = self.nodes.list(node).hook_after(parent);
-                    parent = Some(self.insert_element(work, node, hook.0, hook.1, element, reader, place));
+                    let side = Side::Right;
+                    parent = Some(self.insert_element(work, node, parent, side, element, reader, place));
                 }
             }
             TypeDef::Map(value) => {
