@@ -48,6 +48,8 @@ enum Step {
     Inside(usize, u8, i64),
     /// One replica gets some of another's changes, shuffled and with repeats, singly or as a batch.
     Deliver(usize, usize, u64, bool),
+    /// Edits that are made before a delivery and signed after it.
+    Late(usize, usize, u64, u8),
     /// An edit that is made and given up.
     GiveUp(usize, u8),
     /// The author forgets its last changes and goes on from an older copy: equivocation.
@@ -70,6 +72,8 @@ fn steps(replicas: usize, liars: bool) -> impl Strategy<Value = Vec<Step>> {
         2 => (who.clone(), key.clone()).prop_map(|(r, k)| Step::Remove(r, k)),
         2 => (who.clone(), key.clone(), any::<i64>()).prop_map(|(r, k, n)| Step::Inside(r, k, n)),
         1 => (who.clone(), any::<u8>()).prop_map(|(r, n)| Step::GiveUp(r, n)),
+        4 => (who.clone(), who.clone(), any::<u64>(), any::<u8>())
+            .prop_map(|(a, b, seed, kind)| Step::Late(a, b, seed, kind)),
         6 => (who.clone(), who.clone(), any::<u64>(), any::<bool>())
             .prop_map(|(a, b, seed, batch)| Step::Deliver(a, b, seed, batch)),
     ];
@@ -179,7 +183,33 @@ impl Replica {
                     }
                 }
             }
-            Step::Deliver(..) => {}
+            Step::Deliver(..) | Step::Late(..) => {}
+        }
+    }
+
+    /// Two edits that are not signed yet.
+    fn make(&self, kind: u8) -> Vec<UnsignedOp> {
+        let board = &self.base.doc;
+        let one = |kind: u8| match kind % 8 {
+            0 => Some(board.cards.insert_idx(0, json!({"title": "late", "tags": ["z"]}))),
+            1 => Some(board.cards.push(json!({"title": "late"}))),
+            2 => board.cards.get(0).map(|card| card.title.set("late")),
+            3 => (!board.cards.is_empty()).then(|| board.cards.delete_idx(0)),
+            4 => Some(board.people.put("0", json!({"title": "late", "tags": ["z"]}))),
+            5 => board.people.try_remove("0").ok(),
+            6 => board.people.get("0").map(|person| person.points.set(1)),
+            _ => Some(board.title.set("late")),
+        };
+        [one(kind), one(kind / 8)].into_iter().flatten().collect()
+    }
+
+    fn sign_late(&mut self, edits: Vec<UnsignedOp>) {
+        for edit in edits {
+            // The author's chain may have gone on elsewhere: then the edit is taken back.
+            if let Ok(op) = edit.try_sign(&self.key) {
+                assert_eq!(self.base.apply(op.clone()), OpState::Ok);
+                self.log.push(op.into_change());
+            }
         }
     }
 
@@ -213,6 +243,14 @@ fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
                 shuffle(&mut changes, *seed);
                 changes.truncate(changes.len() * 2 / 3 + 1);
                 team[*to].receive(changes, *seed, *batch);
+            }
+            Step::Late(from, to, seed, kind) => {
+                let mut changes = team[*from].log.clone();
+                shuffle(&mut changes, *seed);
+                changes.truncate(changes.len() * 2 / 3 + 1);
+                let edits = team[*to].make(*kind);
+                team[*to].receive(changes, *seed, kind % 2 == 0);
+                team[*to].sign_late(edits);
             }
             Step::Insert(who, ..)
             | Step::Delete(who, ..)

@@ -193,6 +193,30 @@ fn an_equivocator_is_ordered_alike_everywhere_and_leaves_evidence() {
     assert!(left.doc.title.conflicts().is_empty());
 }
 
+/// An author who signs two elements with one name used to be able to keep others from adding beside them.
+#[test]
+fn an_equivocator_cannot_block_a_place_in_a_list() {
+    let (mallory, alice) = (key(6), key(1));
+    let one = doc(6);
+    let other = one.clone();
+    let first = one.doc.items.insert(ROOT_ID, json!({"name": "one"})).sign(&mallory);
+    let second = other.doc.items.insert(ROOT_ID, json!({"name": "other"})).sign(&mallory);
+    let (mut a, mut b) = (doc(1), doc(2));
+    for op in [&first, &second] {
+        assert_eq!((a.apply(op.clone()), b.apply(op.clone())), (OpState::Ok, OpState::Ok));
+    }
+    for position in 0..3 {
+        let op = a.doc.items.insert_idx(position, json!({"name": format!("at {position}")}));
+        let op = op.try_sign(&alice).unwrap();
+        assert_eq!(b.apply(op), OpState::Ok);
+    }
+    let pushed = a.doc.items.try_push(json!({"name": "last"})).unwrap().try_sign(&alice).unwrap();
+    assert_eq!(b.apply(pushed), OpState::Ok);
+    assert_eq!(a.doc.items.len(), 6);
+    assert_eq!(a.doc.items[0].name.view(), JsonValue::from("at 0"));
+    assert_eq!(CrdtNode::view(&a.doc), CrdtNode::view(&b.doc));
+}
+
 #[test]
 fn a_flood_evicts_itself_and_not_the_honest() {
     let (honest, mallory) = (key(1), key(6));

@@ -7,7 +7,7 @@ use crate::change::{Body, Change, Digest, Header};
 use crate::encoding::DecodeError;
 use crate::keypair::{AuthorId, Keypair};
 use crate::limits::{CHANGE_DEPS_MAX, OP_NAMES_MAX};
-use crate::op::{LongName, Op, OpId, OpKind, RANK_EDIT, Slice, Target};
+use crate::op::{LongName, Op, OpId, OpKind, RANK_EDIT, Side, Slice, Target};
 use crate::state::State;
 use crate::state::history::{ChangeIx, History, Made, Standing, Status};
 use crate::state::integrate::{NoEffect, Undo, Work};
@@ -113,10 +113,31 @@ impl State {
         left: Option<u32>,
         value: JsonValue,
     ) -> Result<ChangeIx, EditError> {
-        let (parent, side) = self.nodes.list(list).hook_after(left);
-        let parent = parent.map(|parent| self.nodes.list(list).element(parent).made);
+        let (parent, side) = self.hook(list, left);
         let target = self.target_of(list);
         self.edit(OpKind::Insert { target, parent, side, value })
+    }
+
+    /// What an element right after `left` hangs on: where Fugue says, unless that name means another element
+    /// whose author signed two with it. Then right of `left`, which as the newest of the siblings there comes
+    /// directly after it; or else of the nearest element before it whose name can be trusted.
+    fn hook(&self, list: NodeIx, left: Option<u32>) -> (Option<Made>, Side) {
+        let elements = self.nodes.list(list);
+        let made = |element: u32| elements.element(element).made;
+        let (parent, side) = elements.hook_after(left);
+        let parent = parent.map(made);
+        if parent.is_none_or(|parent| self.means(parent, None)) {
+            return (parent, side);
+        }
+        let mut before = left;
+        while let Some(element) = before {
+            if self.means(made(element), None) {
+                return (Some(made(element)), Side::Right);
+            }
+            let position = elements.position(element).and_then(|position| position.checked_sub(1));
+            before = position.and_then(|position| elements.at(position));
+        }
+        (None, Side::Right)
     }
 
     /// Deletes an element.
