@@ -448,19 +448,15 @@ impl State {
         work.note(|| Undo::Removal { map, key: key.to_owned(), dropped, removals_before });
     }
 
-    /// Takes out overwritten values that became known between making and signing an edit.
-    pub(crate) fn settle_overwrites(&mut self, op: &Op<Made, Slice>) {
-        let (target, key, overwrites) = match &op.kind {
-            OpKind::Set { target, overwrites, .. } => (target, None, overwrites),
-            OpKind::Put { target, key, overwrites, .. } => (target, Some(key), overwrites),
+    /// Takes out overwritten values that became known between making and signing an edit: of the register that
+    /// it sets, or of the entry that it put (which need not be the one that shows).
+    pub(crate) fn settle_overwrites(&mut self, change: ChangeIx, op: &Op<Made, Slice>) {
+        let (node, overwrites) = match &op.kind {
+            OpKind::Set { target, overwrites, .. } => (self.find_target(target).ok(), overwrites),
+            OpKind::Put { overwrites, .. } => (self.history.node_of(Made { change, place: 0 }), overwrites),
             OpKind::Insert { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => {
                 return;
             }
-        };
-        let Ok(node) = self.find_target(target) else { return };
-        let node = match key {
-            None => Some(node),
-            Some(key) => self.live_entry(node, key),
         };
         for register in node.map(|node| self.own_registers(node)).unwrap_or_default() {
             self.nodes.remove_writes(register, overwrites);

@@ -153,18 +153,16 @@ impl State {
         key: &str,
         value: JsonValue,
     ) -> Result<ChangeIx, EditError> {
-        let removals = match self.nodes.map(map).keys.get(key) {
-            Some(state) => state.removals.clone(),
-            None => Vec::new(),
-        };
-        let entries =
-            self.nodes.map(map).keys.get(key).map(|state| state.entries.clone()).unwrap_or_default();
+        let known = self.nodes.map(map);
+        let state = known.keys.get(key).cloned().unwrap_or_default();
+        let mut removals = state.removals;
+        removals.sort_unstable();
+        // The entry that the put will be part of, if it is there already.
+        let mut entries = state.entries.iter().filter_map(|entry| known.entries.get(*entry as usize));
+        let entry = entries.find(|(_, entry)| entry.removals_seen == removals).map(|(_, entry)| entry.node);
         let mut overwrites = Vec::new();
-        for entry in entries {
-            let node = self.nodes.map(map).entries.get(entry as usize).map(|(_, entry)| entry.node);
-            for register in node.map(|node| self.own_registers(node)).unwrap_or_default() {
-                overwrites.extend(self.top_writes(register));
-            }
+        for register in entry.map(|node| self.own_registers(node)).unwrap_or_default() {
+            overwrites.extend(self.top_writes(register));
         }
         overwrites.truncate(OP_NAMES_MAX);
         let target = self.target_of(map);
@@ -318,7 +316,7 @@ impl State {
         let change = Change::sign(header, self.history.body(ix), keypair)?;
         // Overwritten values that share a number with a newly known one take it with them.
         self.widen(&mut op, Some(&standing));
-        self.settle_overwrites(&op);
+        self.settle_overwrites(ix, &op);
         self.history.settle(ix, &change, standing);
         self.unsigned.remove(at);
         if let OpKind::Remove { target, key } = &op.kind {
