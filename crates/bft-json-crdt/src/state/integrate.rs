@@ -458,8 +458,9 @@ impl State {
                 return;
             }
         };
+        let mut work = Work { change, place: 0, body: &[], undo: None };
         for register in node.map(|node| self.own_registers(node)).unwrap_or_default() {
-            self.nodes.remove_writes(register, overwrites);
+            self.overwrite(&mut work, register, overwrites);
         }
     }
 
