@@ -21,13 +21,14 @@
 //! ```
 //!
 //! The ops of a change are numbered from its first op number without gaps; an insert and
-//! a put claim one for each value of their content, any other op one. A change's identity is its digest, never its signature.
+//! a put claim one for each value of their content and for each character of the texts in it, a text op one for
+//! each character, any other op one. A change's identity is its digest, never its signature.
 
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::encoding::{DecodeError, Reader, check_limit, put_varint};
+use crate::encoding::{DecodeError, Reader, check_limit, put_value, put_varint};
 use crate::hex::hex_id;
 use crate::keypair::{AuthorId, Keypair};
 use crate::limits::{CHANGE_BYTES_MAX, CHANGE_DEPS_MAX, CHANGE_OPS_MAX};
@@ -48,6 +49,16 @@ hex_id! {
 impl DocumentId {
     /// The default document: the board.
     pub const DEFAULT: Self = Self([0; 32]);
+
+    /// The document that follows a source of data: a hash of the key that the source's changes are signed with
+    /// and the document's name. So whoever has its changes can tell whose ranks count in it.
+    pub fn of_source(source: &AuthorId, name: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"gangline source 1\n");
+        hash.update(source.0);
+        hash.update(name.as_bytes());
+        Self(hash.finalize().into())
+    }
 }
 
 /// The fields of a change before its ops.
@@ -116,6 +127,14 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// How many ops a well-formed body has.
+    fn op_count(bytes: &[u8]) -> usize {
+        let mut reader = Reader::new(bytes);
+        let authors = reader.varint("the author table").unwrap_or_default();
+        let _ = reader.take("the author table", (authors as usize).saturating_mul(32));
+        reader.varint("the ops of a change").unwrap_or_default() as usize
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let mut authors: Vec<AuthorId> = Vec::new();
@@ -179,18 +198,29 @@ impl Body {
 
     /// Encodes ops with their author table, or says what no change can hold.
     pub(crate) fn encode(authors: &[AuthorId], ops: &[Op<Name, JsonValue>]) -> Result<Vec<u8>, DecodeError> {
-        check_limit("the ops of a change", ops.len(), CHANGE_OPS_MAX)?;
         let mut out = Vec::with_capacity(64);
-        put_varint(&mut out, authors.len() as u64);
+        Self::encode_with(&mut out, authors, ops.iter().map(Ok), put_value)?;
+        Ok(out)
+    }
+
+    /// As [`Self::encode`], into `out` and with values put down by `put`.
+    pub(crate) fn encode_with<V, O: std::borrow::Borrow<Op<Name, V>>>(
+        out: &mut Vec<u8>,
+        authors: &[AuthorId],
+        ops: impl ExactSizeIterator<Item = Result<O, DecodeError>>,
+        put: impl Fn(&mut Vec<u8>, &V) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        check_limit("the ops of a change", ops.len(), CHANGE_OPS_MAX)?;
+        put_varint(out, authors.len() as u64);
         for author in authors {
             out.extend_from_slice(&author.0);
         }
-        put_varint(&mut out, ops.len() as u64);
+        put_varint(out, ops.len() as u64);
         for op in ops {
-            op.encode(&mut out)?;
+            op?.borrow().encode(out, &put)?;
             check_limit("a change in bytes", out.len(), CHANGE_BYTES_MAX)?;
         }
-        Ok(out)
+        Ok(())
     }
 }
 
@@ -244,23 +274,43 @@ impl Change {
         Self { inner: Arc::new(Inner { bytes, header, body_start, op_count, span, digest, signature }) }
     }
 
-    /// Joins a header and an encoded body and signs them.
-    pub(crate) fn sign(header: Header, body: &[u8], keypair: &Keypair) -> Result<Self, DecodeError> {
-        let unsigned = Self::join(header, body, [0; 64])?;
-        let signature = keypair.sign(&unsigned.inner.digest.0);
-        Ok(unsigned.with_signature(signature))
+    /// Encodes a header and, by `body`, the ops behind it, and signs them.
+    pub(crate) fn sign(
+        header: Header,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<(), DecodeError>,
+        op_count: usize,
+        span: u32,
+        keypair: &Keypair,
+    ) -> Result<Self, DecodeError> {
+        let mut bytes = Vec::with_capacity(320 + 32 * header.deps.len());
+        header.encode(&mut bytes);
+        let body_start = bytes.len();
+        let mut ops = Vec::with_capacity(128);
+        body(&mut ops)?;
+        bytes.extend_from_slice(&ops);
+        check_limit("a change in bytes", bytes.len(), CHANGE_BYTES_MAX)?;
+        let digest = digest_of(&bytes);
+        let signature = keypair.sign(&digest.0);
+        let bytes = bytes.into();
+        let span = span.into();
+        Ok(Self { inner: Arc::new(Inner { bytes, header, body_start, op_count, span, digest, signature }) })
     }
 
-    /// Joins a header and an encoded body.
-    pub(crate) fn join(header: Header, body: &[u8], signature: [u8; 64]) -> Result<Self, DecodeError> {
+    /// Puts a change of the history together again, whose digest is known.
+    pub(crate) fn rebuild(
+        header: Header,
+        body: &[u8],
+        span: u64,
+        digest: Digest,
+        signature: [u8; 64],
+    ) -> Self {
         let mut bytes = Vec::with_capacity(160 + 32 * header.deps.len() + body.len());
         header.encode(&mut bytes);
         let body_start = bytes.len();
         bytes.extend_from_slice(body);
-        check_limit("a change in bytes", bytes.len(), CHANGE_BYTES_MAX)?;
-        let decoded = Body::decode(body)?;
-        let span = decoded.ops.iter().map(Op::span).sum::<u64>();
-        Ok(Self::assemble(bytes.into(), header, body_start, decoded.ops.len(), span, signature))
+        let op_count = Body::op_count(body);
+        let bytes = bytes.into();
+        Self { inner: Arc::new(Inner { bytes, header, body_start, op_count, span, digest, signature }) }
     }
 
     /// Makes what stands for an edit that got no place in its author's chain: a change that no replica takes.

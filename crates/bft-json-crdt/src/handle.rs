@@ -11,9 +11,11 @@ use crate::keypair::Keypair;
 use crate::op::{OpId, ROOT_ID};
 use crate::signed_op::SignedOp;
 use crate::state::State;
-use crate::state::history::{ChangeIx, Made};
-use crate::state::local::{EditError, SignError};
+use crate::state::history::Made;
+use crate::state::local::EditError;
+use crate::state::log::HistoryEntry;
 use crate::state::nodes::NodeIx;
+use crate::state::signing::SignError;
 use crate::value::JsonValue;
 
 /// A document's state and its lock.
@@ -51,13 +53,22 @@ impl NodeHandle {
         self.shared.lock().view(self.node)
     }
 
+    /// Returns who edited the node or anything in it, what and when, in causal order. O(history).
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        self.shared.lock().node_history(self.node)
+    }
+
     pub(crate) fn at(&self, node: NodeIx) -> Self {
         Self { shared: Arc::clone(&self.shared), node }
     }
 
-    pub(crate) fn edit(&self, make: impl FnOnce(&mut State) -> Result<ChangeIx, EditError>) -> UnsignedOp {
-        let made = make(&mut self.shared.lock());
-        UnsignedOp { shared: Arc::clone(&self.shared), made, is_settled: false }
+    pub(crate) fn edit(&self, make: impl FnOnce(&mut State) -> Result<Made, EditError>) -> UnsignedOp {
+        let mut state = self.shared.lock();
+        let made = make(&mut state);
+        // An edit of a transaction is signed with it.
+        let is_settled = state.is_open() && made.is_ok();
+        drop(state);
+        UnsignedOp { shared: Arc::clone(&self.shared), made, is_settled }
     }
 }
 
@@ -69,28 +80,42 @@ impl fmt::Debug for NodeHandle {
 
 /// An edit that shows in this replica and waits for its signature.
 ///
-/// Sign edits in the order in which they were made. One that is dropped unsigned is taken back.
+/// Sign edits in the order in which they were made. One that is dropped unsigned is taken back. In a
+/// transaction edits are signed together, and this only says what became of one: [`Self::keep`].
 #[must_use = "an edit that is dropped unsigned is taken back"]
 pub struct UnsignedOp {
     shared: Arc<Shared>,
-    made: Result<ChangeIx, EditError>,
-    /// Signed or taken back: nothing is left to do on drop.
+    made: Result<Made, EditError>,
+    /// Signed, taken back, or part of a transaction: nothing is left to do on drop.
     is_settled: bool,
 }
 
 impl UnsignedOp {
     /// Returns the edit, or why it was not made.
-    pub(crate) fn checked(self) -> Result<Self, EditError> {
+    pub(crate) fn checked(mut self) -> Result<Self, EditError> {
         match &self.made {
             Ok(_) => Ok(self),
-            Err(error) => Err(error.clone()),
+            Err(error) => {
+                let error = error.clone();
+                self.is_settled = true;
+                Err(error)
+            }
         }
+    }
+
+    /// Leaves the edit to the transaction that it was made in. Outside of one the edit is taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`EditError`] where the edit was not made. A transaction in which nobody asks fails as a whole.
+    pub fn keep(self) -> Result<(), EditError> {
+        self.checked().map(drop)
     }
 
     /// Returns the id of the op, and of the element that it inserts. [`ROOT_ID`] for an edit that failed.
     pub fn id(&self) -> OpId {
         match &self.made {
-            Ok(change) => self.shared.lock().id_of(Made { change: *change, place: 0 }),
+            Ok(made) => self.shared.lock().id_of(*made),
             Err(_) => ROOT_ID,
         }
     }
@@ -129,17 +154,21 @@ impl UnsignedOp {
     ///
     /// As [`Self::try_sign`].
     pub fn sign_after(mut self, keypair: &Keypair, dependencies: &[Digest]) -> Result<SignedOp, SignError> {
-        let change = self.made.clone()?;
-        let signed = self.shared.lock().sign(change, keypair, dependencies);
-        self.is_settled = true;
+        let made = self.made.clone()?;
+        if std::mem::replace(&mut self.is_settled, true) {
+            return Err(SignError::InTransaction);
+        }
+        let signed = self.shared.lock().sign(made.change, keypair, dependencies);
         Ok(SignedOp::of_one_op(signed?))
     }
 }
 
 impl Drop for UnsignedOp {
     fn drop(&mut self) {
-        if let (Ok(change), false) = (&self.made, self.is_settled) {
-            self.shared.lock().give_up(*change);
+        match (&self.made, self.is_settled) {
+            (_, true) => {}
+            (Ok(made), false) => self.shared.lock().give_up(made.change),
+            (Err(error), false) => self.shared.lock().fail_open(error.clone()),
         }
     }
 }

@@ -6,16 +6,25 @@ use std::sync::Arc;
 
 pub use bft_json_crdt_derive::{CrdtNode, add_crdt_fields};
 
+pub use crate::any_crdt::JsonCrdt;
 pub use crate::change::{Change, Digest, DocumentId};
+pub use crate::coalescing::Coalescing;
 pub use crate::handle::{NodeHandle, UnsignedOp};
 pub use crate::limits::CAUSAL_QUEUE_MAX;
+pub use crate::op::Rank;
 pub use crate::schema::{TypeIx, TypeTable};
 pub use crate::signed_op::SignedOp;
 pub use crate::state::admit::{Batch, LoadError, OpState};
+pub use crate::state::at::UnknownHead;
 pub use crate::state::history::{Equivocation, Invalidity};
 pub use crate::state::integrate::NoEffect;
-pub use crate::state::local::{EditError, SignError};
+pub use crate::state::local::EditError;
+pub use crate::state::log::HistoryEntry;
+pub use crate::state::memory::MemoryUse;
+pub use crate::state::patches::{Patch, PatchAction, PatchStep};
 pub use crate::state::queue::QueueStats;
+pub use crate::state::signing::SignError;
+pub use crate::state::snapshot::{Snapshot, SnapshotError};
 pub use crate::state::view::{Conflict, Edit, EditKind, PathSegment};
 pub use crate::value::{JsonValue, RegisterValue};
 pub use crate::verify::{CheckedChange, Checker};
@@ -23,6 +32,7 @@ pub use crate::verify::{CheckedChange, Checker};
 use crate::handle::Shared;
 use crate::keypair::{AuthorId, Keypair};
 use crate::state::State;
+use crate::state::compare::Comparison;
 use crate::state::nodes::ROOT_NODE;
 
 /// Per author the (seq, digest) of every tip: one, unless the author forked.
@@ -42,6 +52,10 @@ pub trait CrdtNode: Clone + Send + Sync + 'static {
     /// Shows the node as plain JSON. Replicas that hold the same changes give byte-identical text.
     fn view(&self) -> JsonValue {
         self.handle().view()
+    }
+    /// Returns who edited the node or anything in it, what and when, in causal order. O(history).
+    fn history(&self) -> Vec<HistoryEntry> {
+        self.handle().history()
     }
 }
 
@@ -100,6 +114,106 @@ impl<T: CrdtNode> BaseCrdt<T> {
         Self { doc, shared, checker: Checker::default() }
     }
 
+    /// Opens an empty replica of the document that follows a source: `source` signs what comes from there, and
+    /// only its ops' ranks count.
+    pub fn of_source(keypair: &Keypair, source: &AuthorId, name: &str) -> Self {
+        Self::with_document(keypair, DocumentId::of_source(source, name))
+    }
+
+    /// Says that this document follows the source that this replica edits for. To be its author's first op:
+    /// from there on every replica knows whose ranks count.
+    pub fn declare_source(&self, name: &str) -> UnsignedOp {
+        self.doc.handle().edit(|state| state.edit_source(name))
+    }
+
+    /// Returns whose ranks count in this document; none as long as no source has declared itself.
+    pub fn source(&self) -> Option<AuthorId> {
+        self.shared.lock().source()
+    }
+
+    /// Makes edits and signs them as one change: atomic at every replica, and one signature. In the default
+    /// document, as one change for each op. What could not be made takes all of it back.
+    ///
+    /// The changes are recorded: to be stored and passed on. None where nothing was edited.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`] for the first edit that could not be made, or why the change could not be signed; the
+    /// document is as it was.
+    pub fn transact(
+        &mut self,
+        keypair: &Keypair,
+        edit: impl FnOnce(&T) -> Result<(), EditError>,
+    ) -> Result<Vec<Change>, SignError> {
+        self.begin();
+        match edit(&self.doc) {
+            Ok(()) => self.commit(keypair),
+            Err(error) => {
+                self.roll_back();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Begins a transaction: edits show at once and wait for [`Self::commit`]. One that was open goes on.
+    pub fn begin(&mut self) {
+        self.begin_as(Rank::Edit);
+    }
+
+    /// As [`Self::begin`], for edits of a rank, which counts where this replica edits as the document's source.
+    pub fn begin_as(&mut self, rank: Rank) {
+        let mut state = self.shared.lock();
+        if !state.is_open() {
+            state.begin(rank);
+        }
+    }
+
+    /// Returns how many edits the open transaction has: with [`Coalescing`], to commit small edits together.
+    pub fn open_edits(&self) -> usize {
+        self.shared.lock().open_edits()
+    }
+
+    /// Signs and records the edits of the transaction, as [`Self::transact`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::transact`]; the transaction's edits are taken back.
+    pub fn commit(&mut self, keypair: &Keypair) -> Result<Vec<Change>, SignError> {
+        self.shared.lock().commit(keypair, false)
+    }
+
+    /// Takes back the edits of the transaction.
+    pub fn roll_back(&mut self) {
+        self.shared.lock().roll_back();
+    }
+
+    /// Signs a change without ops: a statement that its author had seen all of its past.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::transact`]. In the default document such a change is invalid, and is not made.
+    pub fn save_mark(&mut self, keypair: &Keypair) -> Result<Change, SignError> {
+        if self.document() == DocumentId::DEFAULT {
+            return Err(SignError::Invalid(Invalidity::OpsInDefaultDocument));
+        }
+        let mut state = self.shared.lock();
+        state.roll_back();
+        state.begin(Rank::Edit);
+        let mut changes = state.commit(keypair, true)?;
+        changes.pop().ok_or(SignError::NoTransaction)
+    }
+
+    /// Begins to note what changes, for [`Self::take_patches`].
+    pub fn watch(&mut self) {
+        self.shared.lock().watch();
+    }
+
+    /// Returns what changed in the view since the last call, to be applied one after the other to what the view
+    /// was then. None before [`Self::watch`]. Of very many changes, one patch that sets the whole document.
+    pub fn take_patches(&mut self) -> Vec<Patch> {
+        self.shared.lock().take_patches()
+    }
+
     /// Applies one op: an own one is recorded, another's is checked and becomes part of the document, waits
     /// for what it stands on, or is refused and changes nothing.
     pub fn apply(&mut self, op: SignedOp) -> OpState {
@@ -117,7 +231,7 @@ impl<T: CrdtNode> BaseCrdt<T> {
     /// Returns which of the changes are part of the document: their signatures need no look.
     pub fn known(&self, changes: &[Change]) -> Vec<bool> {
         let state = self.shared.lock();
-        changes.iter().map(|change| state.history().find(&change.digest()).is_some()).collect()
+        changes.iter().map(|change| state.history().find_change(change).is_some()).collect()
     }
 
     /// As [`Self::apply_changes`], for changes whose signatures were checked elsewhere: outside of the lock
@@ -170,7 +284,7 @@ impl<T: CrdtNode> BaseCrdt<T> {
     /// Returns a change of the document's history.
     pub fn change(&self, digest: &Digest) -> Option<Change> {
         let state = self.shared.lock();
-        state.history().change(state.history().find(digest)?).ok()
+        Some(state.history().change(state.history().find(digest)?))
     }
 
     /// Returns whether this replica has checked the change's own signature. One without is authentic by a
@@ -200,9 +314,116 @@ impl<T: CrdtNode> BaseCrdt<T> {
         self.shared.lock().queue().contains(digest)
     }
 
-    /// Returns the evidence of authors that signed two changes after the same one.
+    /// Returns the evidence of authors that signed two changes after the same one. The document's source author
+    /// is exempt: two nodes that follow one source may both have written before they met.
     pub fn equivocations(&self) -> Vec<Equivocation> {
-        self.shared.lock().history().equivocations()
+        self.shared.lock().equivocations()
+    }
+
+    /// Returns up to `limit` changes of the history from the `from`-th on: who did what, in causal order.
+    pub fn history(&self, from: usize, limit: usize) -> Vec<HistoryEntry> {
+        self.shared.lock().history_entries(from, limit)
+    }
+
+    /// Returns the document as it was for somebody who had seen these heads and nothing else: a view, which
+    /// signs nothing.
+    ///
+    /// O(document), and O(changes since the heads that were asked for last) or, where these were not earlier,
+    /// O(history). The replica keeps what it built for the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownHead`] for a head that this replica does not know.
+    pub fn at(&self, heads: &[Digest]) -> Result<Self, UnknownHead> {
+        let state = self.shared.lock().at(heads)?;
+        Ok(Self::over(state))
+    }
+
+    /// Makes edits as somebody who has seen these heads and nothing else: positions, ids and values are as they
+    /// were there, and the change is concurrent to all that came since. It is applied and recorded here.
+    ///
+    /// The heads must contain this author's last change, so that its chain does not fork.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::transact`], and for heads that are not known or lack the author's last change.
+    pub fn transact_at(
+        &mut self,
+        heads: &[Digest],
+        keypair: &Keypair,
+        rank: Rank,
+        edit: impl FnOnce(&T) -> Result<(), EditError>,
+    ) -> Result<Vec<Change>, SignError> {
+        let state = self.shared.lock().author_at(heads)?;
+        let mut past = Self::over(state);
+        past.begin_as(rank);
+        let changes = match edit(&past.doc) {
+            Ok(()) => past.commit(keypair)?,
+            Err(error) => return Err(error.into()),
+        };
+        drop(past);
+        let checked = changes.iter().cloned().map(CheckedChange::own).collect();
+        let _ = self.apply_checked(checked);
+        Ok(changes)
+    }
+
+    /// Returns the patches that lead from the view at some heads to that at others. Cost as two calls of
+    /// [`Self::at`].
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownHead`] for a head that this replica does not know.
+    pub fn compare(&self, from: &[Digest], to: &[Digest]) -> Result<Vec<Patch>, UnknownHead> {
+        let mut state = self.shared.lock();
+        let (from, to) = (state.at(from)?, state.at(to)?);
+        Ok(Comparison::of(&from, &to))
+    }
+
+    /// Writes the document as this node keeps it for itself: opened again without replaying anything. Edits that
+    /// are not signed are left out, and so are changes that wait in the causal queue. O(document), and
+    /// O(changes since the last time).
+    ///
+    /// Compacts this replica, as [`Self::compact`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::History`] where a change cannot be compressed.
+    pub fn save(&mut self) -> Result<Snapshot, SnapshotError> {
+        let mut state = self.shared.lock();
+        if state.has_unsigned() {
+            let mut settled = state.clone();
+            settled.settle_for_copy();
+            return settled.save();
+        }
+        state.save()
+    }
+
+    /// Opens what [`Self::save`] wrote, to be edited with `keypair`. Signatures are not checked again: a snapshot
+    /// is a node's own, and what comes from others is [`crate::bundle`]s of changes.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`] for a damaged snapshot, or one of another type of document. Load the changes instead.
+    pub fn open(keypair: &Keypair, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        Ok(Self::over(State::open(snapshot, keypair.author(), T::describe)?))
+    }
+
+    /// Compresses what is seldom asked for: old changes, their signatures and overwritten values. Nothing is lost:
+    /// who asks for it finds it, more slowly the first time. Does nothing while edits wait for their signature.
+    ///
+    /// In all but the default document signatures go that a later one of the same author covers; such changes are
+    /// no longer vouched for by themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::History`] where a change cannot be compressed.
+    pub fn compact(&mut self) -> Result<(), SnapshotError> {
+        self.shared.lock().compact()
+    }
+
+    /// Returns what the document takes up in memory. O(containers).
+    pub fn memory(&self) -> MemoryUse {
+        self.shared.lock().memory()
     }
 
     /// Returns what a change of the history touched. O(ops); ops without effect in this type are left out.
@@ -215,7 +436,7 @@ impl<T: CrdtNode> BaseCrdt<T> {
 impl<T: CrdtNode> Clone for BaseCrdt<T> {
     fn clone(&self) -> Self {
         let mut state = self.shared.lock().clone();
-        state.give_up_all();
+        state.settle_for_copy();
         Self::over(state)
     }
 }

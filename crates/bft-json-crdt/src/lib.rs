@@ -9,13 +9,17 @@
 //! history that is verified at the speed of a hash, and portable proof when a key signs two histories.
 //!
 //! Read [`json_crdt`] first: the documents and an example. Then [`change`]: what is signed, drawn byte by
-//! byte. [`list_crdt`], [`lww_crdt`], [`map_crdt`] and [`counter_crdt`] are what documents are made of.
+//! byte. [`list_crdt`], [`text_crdt`], [`lww_crdt`], [`map_crdt`], [`counter_crdt`] and
+//! [`json_crdt::JsonCrdt`] are what documents are made of.
 
 #![allow(
     clippy::cast_possible_truncation,
     reason = "numbers of changes, nodes and bytes are bounded by 2^32"
 )]
 
+mod any_crdt;
+mod coalescing;
+mod columns;
 mod encoding;
 mod handle;
 mod hex;
@@ -25,6 +29,7 @@ mod state;
 mod value;
 mod verify;
 
+pub mod bundle;
 pub mod change;
 pub mod counter_crdt;
 pub mod json_crdt;
@@ -34,11 +39,12 @@ pub mod list_crdt;
 pub mod lww_crdt;
 pub mod map_crdt;
 pub mod op;
+pub mod text_crdt;
 
 pub use change::{Change, Digest, DocumentId};
 pub use encoding::DecodeError;
 pub use hex::ParseHexError;
-pub use json_crdt::{BaseCrdt, Batch, CrdtNode, JsonValue, OpState, SignedOp};
+pub use json_crdt::{BaseCrdt, Batch, CrdtNode, JsonCrdt, JsonValue, OpState, SignedOp};
 pub use keypair::{AuthorId, Keypair};
 pub use op::{OpId, ROOT_ID};
 pub use signed_op::NotOneOp;

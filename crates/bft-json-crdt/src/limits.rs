@@ -8,6 +8,8 @@ pub const CHANGE_OPS_MAX: usize = 131_072;
 pub const CHANGE_DEPS_MAX: usize = 64;
 /// Most names (overwritten values, deleted elements, seen removals) in one op.
 pub const OP_NAMES_MAX: usize = 4_096;
+/// Most ranges of characters in one op.
+pub const OP_RANGES_MAX: usize = 65_536;
 /// Deepest nesting of a JSON value, and longest path of a target.
 pub const VALUE_DEPTH_MAX: usize = 64;
 /// Most values (itself and all inside) in the content of one op. A value takes 32 bytes in memory and may take
@@ -21,3 +23,5 @@ pub const CAUSAL_QUEUE_MAX: usize = 16_384;
 pub const CAUSAL_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Most bytes of one author that wait in the causal queue of one document.
 pub const CAUSAL_QUEUE_AUTHOR_BYTES_MAX: usize = 32 << 20;
+/// Most patches that wait to be taken; with more, the whole document is to be read again.
+pub const PATCHES_MAX: usize = 65_536;

@@ -101,6 +101,36 @@ impl<T: CrdtNode> ListCrdt<T> {
         })
     }
 
+    /// Moves an element right behind the element `after`, or to the beginning after [`ROOT_ID`]. It keeps its
+    /// id; of concurrent moves the register's order decides. O(log n).
+    pub fn move_after(&self, id: OpId, after: OpId) -> UnsignedOp {
+        self.handle.edit(|state| {
+            let list = self.handle.node;
+            let element = state.find_by_id(list, &id).ok_or(EditError::NoSuchElement(id))?;
+            let left = match after {
+                ROOT_ID => None,
+                after => Some(state.find_by_id(list, &after).ok_or(EditError::NoSuchElement(after))?),
+            };
+            state.edit_move(list, element, left)
+        })
+    }
+
+    /// Moves the element at position `from` so that it stands at position `to` afterwards.
+    pub fn move_idx(&self, from: usize, to: usize) -> UnsignedOp {
+        self.handle.edit(|state| {
+            let list = state.nodes().list(self.handle.node);
+            let at = |position: usize| {
+                list.at(position).ok_or(EditError::OutOfBounds { position, len: list.len() })
+            };
+            let element = at(from)?;
+            at(to)?;
+            // Taken out, the element leaves the others one position earlier.
+            let before = if to > from { Some(to) } else { to.checked_sub(1) };
+            let left = before.map(at).transpose()?;
+            state.edit_move(self.handle.node, element, left)
+        })
+    }
+
     /// Returns how many live elements there are.
     pub fn len(&self) -> usize {
         self.handle.shared.lock().nodes().list(self.handle.node).len()

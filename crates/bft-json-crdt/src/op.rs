@@ -8,19 +8,26 @@
 //!   04 put     target, bytes key, names of removals seen, names overwritten, value
 //!   05 remove  target, bytes key
 //!   06 add     target, varint zigzag of a signed 64-bit number
+//!   07 text    target, parent, side byte, value (a string of at least one character)
+//!   08 cut     target, ranges of characters (at least one)
+//!   09 move    name of an element, parent, side byte
+//!   0a source  bytes name: the document is derived from this author and this name
 //! target    00 | 01 + name, then varint count and bytes key …      the root, or a named node, and a path
-//! parent    00 | 01 + name                                         the list's beginning, or an element
+//! parent    00 | 01 + name              the beginning; or an element, a character, a place moved to
+//! ranges    varint count, (name of the first, varint count)…       ascending, with gaps between them
 //! names     varint count, names, strictly ascending
 //! name      varint author (0 the change's own, n the n-th of its author table), varint op number
 //! ```
 //!
-//! Discriminants are never reused; 07 to 0f are kept for moves, text and save marks.
+//! The characters of a text are numbered one by one: each hangs right of the one before it. A range of
+//! characters stands for those of the target whose op numbers lie in it. A move gives its element a new place,
+//! which has the op's number. A change without ops is a save mark. Discriminants are never reused.
 
 use serde::{Deserialize, Serialize};
 
-use crate::encoding::{DecodeError, Reader, check_limit, put_bytes, put_value, put_varint};
+use crate::encoding::{DecodeError, Reader, check_limit, put_bytes, put_varint};
 use crate::keypair::AuthorId;
-use crate::limits::{KEY_BYTES_MAX, OP_NAMES_MAX, VALUE_COUNT_MAX, VALUE_DEPTH_MAX};
+use crate::limits::{KEY_BYTES_MAX, OP_NAMES_MAX, OP_RANGES_MAX, VALUE_COUNT_MAX, VALUE_DEPTH_MAX};
 use crate::value::JsonValue;
 
 /// Names an op and, where it inserts, the element: a hash of the document, the author, the author's op
@@ -30,9 +37,30 @@ pub type OpId = [u8; 32];
 /// Stands before the first element of every list.
 pub const ROOT_ID: OpId = [0; 32];
 
-/// The rank that everybody's edits have.
-pub(crate) const RANK_EDIT: u8 = 1;
-const RANK_MAX: u8 = 2;
+/// Where an op stands in a register's order before its lamport counts. Ops say it, but only those of the
+/// document's source author are believed; everybody else's are plain edits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Rank {
+    /// Gives way to any edit.
+    Below = 0,
+    /// A person's edit.
+    #[default]
+    Edit = 1,
+    /// Prevails over any edit.
+    Above = 2,
+}
+
+impl Rank {
+    pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        match byte {
+            0 => Ok(Self::Below),
+            1 => Ok(Self::Edit),
+            2 => Ok(Self::Above),
+            found => Err(DecodeError::Unknown { what: "rank", found: found.into() }),
+        }
+    }
+}
 
 /// An op number as a change refers to it: by an index into its author table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +105,14 @@ pub(crate) enum Side {
     Right = 1,
 }
 
+/// Op numbers that follow each other, from that of `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Range<N> {
+    pub(crate) first: N,
+    pub(crate) count: u64,
+}
+
 /// One op, over the kind of its names (an index into the change's table, or a public key) and of its values
 /// (a place in the change's bytes, or the value itself).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,12 +124,16 @@ pub(crate) enum OpKind<N, V> {
     Put { target: Target<N>, key: String, removals: Vec<N>, overwrites: Vec<N>, value: V },
     Remove { target: Target<N>, key: String },
     Add { target: Target<N>, delta: i64 },
+    Text { target: Target<N>, parent: Option<N>, side: Side, value: V },
+    Cut { target: Target<N>, ranges: Vec<Range<N>> },
+    Move { element: N, parent: Option<N>, side: Side },
+    Source { name: String },
 }
 
 /// An op with its policy rank.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Op<N, V> {
-    pub(crate) rank: u8,
+    pub(crate) rank: Rank,
     pub(crate) kind: OpKind<N, V>,
 }
 
@@ -105,10 +145,19 @@ impl<N, V> Op<N, V> {
                 target.node.iter().for_each(&mut f);
                 overwrites.iter().for_each(f);
             }
-            OpKind::Insert { target, parent, .. } => {
+            OpKind::Insert { target, parent, .. } | OpKind::Text { target, parent, .. } => {
                 target.node.iter().for_each(&mut f);
                 parent.iter().for_each(f);
             }
+            OpKind::Cut { target, ranges } => {
+                target.node.iter().for_each(&mut f);
+                ranges.iter().for_each(|range| f(&range.first));
+            }
+            OpKind::Move { element, parent, .. } => {
+                f(element);
+                parent.iter().for_each(f);
+            }
+            OpKind::Source { .. } => {}
             OpKind::Delete { elements } => elements.iter().for_each(f),
             OpKind::Put { target, removals, overwrites, .. } => {
                 target.node.iter().for_each(&mut f);
@@ -119,7 +168,8 @@ impl<N, V> Op<N, V> {
         }
     }
 
-    /// Calls `f` with the names that must mean exactly one thing: all but those of overwritten values.
+    /// Calls `f` with the names that must mean exactly one thing: all but those of overwritten values and of
+    /// characters that are cut, which mean every namesake.
     pub(crate) fn binding_names<'a>(&'a self, mut f: impl FnMut(&'a N)) {
         match &self.kind {
             OpKind::Set { target, .. } => target.node.iter().for_each(f),
@@ -127,9 +177,14 @@ impl<N, V> Op<N, V> {
                 target.node.iter().for_each(&mut f);
                 removals.iter().for_each(f);
             }
-            OpKind::Insert { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => {
-                self.names(f)
-            }
+            OpKind::Cut { target, .. } => target.node.iter().for_each(f),
+            OpKind::Insert { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Remove { .. }
+            | OpKind::Add { .. }
+            | OpKind::Text { .. }
+            | OpKind::Move { .. }
+            | OpKind::Source { .. } => self.names(f),
         }
     }
 
@@ -167,29 +222,62 @@ impl<N, V> Op<N, V> {
             },
             OpKind::Remove { target: t, key } => OpKind::Remove { target: target(t, &mut name)?, key },
             OpKind::Add { target: t, delta } => OpKind::Add { target: target(t, &mut name)?, delta },
+            OpKind::Text { target: t, parent, side, value: v } => OpKind::Text {
+                target: target(t, &mut name)?,
+                parent: parent.map(&mut name).transpose()?,
+                side,
+                value: value(v)?,
+            },
+            OpKind::Cut { target: t, ranges } => {
+                let target = target(t, &mut name)?;
+                let ranges = ranges.into_iter();
+                let ranges = ranges.map(|range| Ok(Range { first: name(range.first)?, count: range.count }));
+                OpKind::Cut { target, ranges: ranges.collect::<Result<_, E>>()? }
+            }
+            OpKind::Move { element, parent, side } => {
+                OpKind::Move { element: name(element)?, parent: parent.map(name).transpose()?, side }
+            }
+            OpKind::Source { name } => OpKind::Source { name },
         };
         Ok(Op { rank: self.rank, kind })
     }
 
-    fn value(&self) -> Option<&V> {
+    /// The value that the op carries, if its kind has one.
+    pub(crate) fn value(&self) -> Option<&V> {
         match &self.kind {
-            OpKind::Set { value, .. } | OpKind::Insert { value, .. } | OpKind::Put { value, .. } => {
-                Some(value)
+            OpKind::Set { value, .. }
+            | OpKind::Insert { value, .. }
+            | OpKind::Put { value, .. }
+            | OpKind::Text { value, .. } => Some(value),
+            OpKind::Delete { .. }
+            | OpKind::Remove { .. }
+            | OpKind::Add { .. }
+            | OpKind::Cut { .. }
+            | OpKind::Move { .. }
+            | OpKind::Source { .. } => None,
+        }
+    }
+}
+
+impl<N> Op<N, Slice> {
+    /// How many op numbers the op claims: its own, those of the values that it inserts, one per character.
+    pub(crate) fn span(&self) -> u64 {
+        match &self.kind {
+            OpKind::Insert { value, .. } | OpKind::Put { value, .. } | OpKind::Text { value, .. } => {
+                value.span
             }
-            OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => None,
+            OpKind::Set { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Remove { .. }
+            | OpKind::Add { .. }
+            | OpKind::Cut { .. }
+            | OpKind::Move { .. }
+            | OpKind::Source { .. } => 1,
         }
     }
 }
 
 impl Op<Name, Slice> {
-    /// How many op numbers the op claims: its own, and those of the values that it inserts.
-    pub(crate) fn span(&self) -> u64 {
-        match &self.kind {
-            OpKind::Insert { value, .. } | OpKind::Put { value, .. } => value.span,
-            OpKind::Set { .. } | OpKind::Delete { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => 1,
-        }
-    }
-
     /// The same op with its value read from the change's `body`.
     pub(crate) fn with_value(self, body: &[u8]) -> Result<Op<Name, JsonValue>, DecodeError> {
         self.map(Ok, |slice| value_at(body, slice.start))
@@ -198,15 +286,12 @@ impl Op<Name, Slice> {
     /// Reads an op from the front of `reader`, whose end is the end of `body`. Builds no values.
     pub(crate) fn decode(reader: &mut Reader<'_>, body_len: usize) -> Result<Self, DecodeError> {
         let kind = reader.byte("an op")?;
-        let rank = reader.byte("a rank")?;
-        if rank > RANK_MAX {
-            return Err(DecodeError::Unknown { what: "rank", found: rank.into() });
-        }
+        let rank = Rank::from_byte(reader.byte("a rank")?)?;
         let slice = |reader: &mut Reader<'_>| -> Result<Slice, DecodeError> {
             let start = (body_len - reader.rest().len()) as u32;
-            let span = reader.skip_value()?;
-            check_limit("the values in an op", span as usize, VALUE_COUNT_MAX)?;
-            Ok(Slice { start, span })
+            let extent = reader.skip_value()?;
+            check_limit("the values in an op", extent.values as usize, VALUE_COUNT_MAX)?;
+            Ok(Slice { start, span: extent.numbers })
         };
         let kind = match kind {
             1 => OpKind::Set {
@@ -216,15 +301,7 @@ impl Op<Name, Slice> {
             },
             2 => {
                 let target = decode_target(reader)?;
-                let parent = decode_optional_name(reader)?;
-                let side = match (reader.byte("a side")?, &parent) {
-                    (0, Some(_)) => Side::Left,
-                    (0, None) => {
-                        return Err(DecodeError::Malformed("nothing hangs left of a list's beginning"));
-                    }
-                    (1, _) => Side::Right,
-                    (found, _) => return Err(DecodeError::Unknown { what: "side", found: found.into() }),
-                };
+                let (parent, side) = decode_parent(reader)?;
                 OpKind::Insert { target, parent, side, value: slice(reader)? }
             }
             3 => {
@@ -246,6 +323,23 @@ impl Op<Name, Slice> {
                 key: reader.text("a key", KEY_BYTES_MAX)?.to_owned(),
             },
             6 => OpKind::Add { target: decode_target(reader)?, delta: unzigzag(reader.varint("a delta")?) },
+            7 => {
+                let target = decode_target(reader)?;
+                let (parent, side) = decode_parent(reader)?;
+                let start = (body_len - reader.rest().len()) as u32;
+                let span = reader.string()?.chars().count() as u64;
+                if span == 0 {
+                    return Err(DecodeError::Malformed("a text op without a character"));
+                }
+                OpKind::Text { target, parent, side, value: Slice { start, span } }
+            }
+            8 => OpKind::Cut { target: decode_target(reader)?, ranges: decode_ranges(reader)? },
+            9 => {
+                let element = decode_name(reader)?;
+                let (parent, side) = decode_parent(reader)?;
+                OpKind::Move { element, parent, side }
+            }
+            10 => OpKind::Source { name: reader.text("a name", KEY_BYTES_MAX)?.to_owned() },
             found => return Err(DecodeError::Unknown { what: "op kind", found: found.into() }),
         };
         Ok(Self { rank, kind })
@@ -253,9 +347,12 @@ impl Op<Name, Slice> {
 }
 
 impl<V> Op<Name, V> {
-    /// Brings the lists of names into the order of the encoding.
+    /// Brings the lists of names into the order of the encoding, each name once.
     pub(crate) fn sort_names(&mut self) {
-        let sort = |names: &mut Vec<Name>| names.sort_unstable();
+        let sort = |names: &mut Vec<Name>| {
+            names.sort_unstable();
+            names.dedup();
+        };
         match &mut self.kind {
             OpKind::Set { overwrites, .. } => sort(overwrites),
             OpKind::Delete { elements } => sort(elements),
@@ -263,14 +360,22 @@ impl<V> Op<Name, V> {
                 sort(removals);
                 sort(overwrites);
             }
-            OpKind::Insert { .. } | OpKind::Remove { .. } | OpKind::Add { .. } => {}
+            OpKind::Cut { ranges, .. } => join_ranges(ranges),
+            OpKind::Insert { .. }
+            | OpKind::Remove { .. }
+            | OpKind::Add { .. }
+            | OpKind::Text { .. }
+            | OpKind::Move { .. }
+            | OpKind::Source { .. } => {}
         }
     }
-}
 
-impl Op<Name, JsonValue> {
-    /// Appends the op's bytes, or says what about it no change can hold.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    /// Appends the op's bytes, its value by `put`, or says what about it no change can hold.
+    pub(crate) fn encode(
+        &self,
+        out: &mut Vec<u8>,
+        put: impl FnOnce(&mut Vec<u8>, &V) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         let kind = match &self.kind {
             OpKind::Set { .. } => 1,
             OpKind::Insert { .. } => 2,
@@ -278,17 +383,18 @@ impl Op<Name, JsonValue> {
             OpKind::Put { .. } => 4,
             OpKind::Remove { .. } => 5,
             OpKind::Add { .. } => 6,
+            OpKind::Text { .. } => 7,
+            OpKind::Cut { .. } => 8,
+            OpKind::Move { .. } => 9,
+            OpKind::Source { .. } => 10,
         };
-        if self.rank > RANK_MAX {
-            return Err(DecodeError::Unknown { what: "rank", found: self.rank.into() });
-        }
-        out.extend_from_slice(&[kind, self.rank]);
+        out.extend_from_slice(&[kind, self.rank as u8]);
         match &self.kind {
             OpKind::Set { target, overwrites, .. } => {
                 put_target(out, target)?;
                 put_names(out, overwrites)?;
             }
-            OpKind::Insert { target, parent, side, .. } => {
+            OpKind::Insert { target, parent, side, .. } | OpKind::Text { target, parent, side, .. } => {
                 put_target(out, target)?;
                 put_optional_name(out, parent.as_ref());
                 out.push(*side as u8);
@@ -308,9 +414,38 @@ impl Op<Name, JsonValue> {
                 put_target(out, target)?;
                 put_varint(out, zigzag(*delta));
             }
+            OpKind::Cut { target, ranges } => {
+                put_target(out, target)?;
+                check_limit("the ranges of an op", ranges.len(), OP_RANGES_MAX)?;
+                put_varint(out, ranges.len() as u64);
+                for range in ranges {
+                    put_name(out, &range.first);
+                    put_varint(out, range.count);
+                }
+            }
+            OpKind::Move { element, parent, side } => {
+                put_name(out, element);
+                put_optional_name(out, parent.as_ref());
+                out.push(*side as u8);
+            }
+            OpKind::Source { name } => put_key(out, name)?,
         }
-        self.value().map_or(Ok(()), |value| put_value(out, value))
+        self.value().map_or(Ok(()), |value| put(out, value))
     }
+}
+
+/// Brings ranges into the order of the encoding; those that touch or overlap become one.
+fn join_ranges(ranges: &mut Vec<Range<Name>>) {
+    ranges.sort_unstable_by_key(|range| range.first);
+    ranges.dedup_by(|next, before| {
+        let end = before.first.counter.saturating_add(before.count);
+        let touches = before.first.author == next.first.author && next.first.counter <= end;
+        if touches {
+            let next_end = next.first.counter.saturating_add(next.count);
+            before.count = next_end.max(end) - before.first.counter;
+        }
+        touches
+    });
 }
 
 /// Reads the value that starts at `start` of a change's body.
@@ -380,6 +515,40 @@ fn decode_target(reader: &mut Reader<'_>) -> Result<Target<Name>, DecodeError> {
         path.push(reader.text("a key", KEY_BYTES_MAX)?.to_owned());
     }
     Ok(Target { node, path })
+}
+
+fn decode_parent(reader: &mut Reader<'_>) -> Result<(Option<Name>, Side), DecodeError> {
+    let parent = decode_optional_name(reader)?;
+    match (reader.byte("a side")?, &parent) {
+        (0, Some(_)) => Ok((parent, Side::Left)),
+        (0, None) => Err(DecodeError::Malformed("nothing hangs left of the beginning")),
+        (1, _) => Ok((parent, Side::Right)),
+        (found, _) => Err(DecodeError::Unknown { what: "side", found: found.into() }),
+    }
+}
+
+fn decode_ranges(reader: &mut Reader<'_>) -> Result<Vec<Range<Name>>, DecodeError> {
+    let mut ranges: Vec<Range<Name>> = Vec::new();
+    for _ in 0..reader.count("the ranges of an op", OP_RANGES_MAX, 3)? {
+        let range = Range { first: decode_name(reader)?, count: reader.varint("a range")? };
+        if range.count == 0 || range.first.counter.checked_add(range.count).is_none() {
+            return Err(DecodeError::Malformed("a range without a number, or beyond 2^64"));
+        }
+        if let Some(before) = ranges.last() {
+            // Compared without a sum, since the one before was checked not to overflow.
+            let is_behind = range.first.author > before.first.author
+                || range.first.author == before.first.author
+                    && range.first.counter > before.first.counter + before.count;
+            if !is_behind {
+                return Err(DecodeError::NotCanonical("ranges: out of order or not joined"));
+            }
+        }
+        ranges.push(range);
+    }
+    if ranges.is_empty() {
+        return Err(DecodeError::Malformed("a cut names no character"));
+    }
+    Ok(ranges)
 }
 
 fn decode_names(reader: &mut Reader<'_>) -> Result<Vec<Name>, DecodeError> {

@@ -18,7 +18,7 @@ use crate::change::{Body, Change, Digest, DocumentId, Header, op_id};
 use crate::encoding::DecodeError;
 use crate::hex;
 use crate::keypair::AuthorId;
-use crate::op::{LongName, Name, Op, OpId, OpKind, RANK_EDIT};
+use crate::op::{LongName, Name, Op, OpId, OpKind, Rank};
 use crate::value::JsonValue;
 
 /// A change with exactly one op: what the short API signs and v1 of the wire carries.
@@ -112,12 +112,12 @@ struct Fields {
 }
 
 fn rank_edit() -> u8 {
-    RANK_EDIT
+    Rank::Edit as u8
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_rank_edit(rank: &u8) -> bool {
-    *rank == RANK_EDIT
+    *rank == rank_edit()
 }
 
 impl Serialize for SignedOp {
@@ -139,7 +139,8 @@ impl Serialize for SignedOp {
             };
             Ok(LongName { author, counter: name.counter })
         };
-        let op = op.with_value(bytes).and_then(|op| op.map(long, Ok)).map_err(ser::Error::custom)?;
+        let op = op.with_value(bytes).and_then(|op| op.map(long, |value| Ok(value.spelled())));
+        let op = op.map_err(ser::Error::custom)?;
         Fields {
             document: header.document,
             author: header.author,
@@ -148,7 +149,7 @@ impl Serialize for SignedOp {
             deps: header.deps.clone(),
             lamport: header.lamport,
             counter: header.first_counter,
-            rank: op.rank,
+            rank: op.rank as u8,
             op: op.kind,
             digest: change.digest(),
             signature: *change.signature(),
@@ -173,7 +174,9 @@ impl<'de> Deserialize<'de> for SignedOp {
 }
 
 fn build(fields: Fields) -> Result<Change, DecodeError> {
-    let op = Op { rank: fields.rank, kind: fields.op };
+    let op = Op { rank: Rank::from_byte(fields.rank)?, kind: fields.op };
+    let plain = |value: JsonValue| value.unspelled().ok_or(DecodeError::Malformed("$text needs a string"));
+    let op = op.map(Ok, plain)?;
     let body = Body::encode_alone(&fields.author, op)?;
     let header = Header {
         document: fields.document,

@@ -5,15 +5,30 @@
 //! [`integrate`] (an op's effect), [`local`] (edits made here), [`admit`] and [`queue`] (changes from elsewhere).
 
 pub(crate) mod admit;
+pub(crate) mod at;
+pub(crate) mod branch;
+pub(crate) mod compare;
+pub(crate) mod digest_index;
+pub(crate) mod entries;
 pub(crate) mod field_index;
 pub(crate) mod history;
 pub(crate) mod integrate;
 pub(crate) mod list;
+pub(crate) mod literal;
 pub(crate) mod local;
+pub(crate) mod local_text;
+pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod nodes;
 pub(crate) mod past;
+pub(crate) mod patches;
 pub(crate) mod queue;
 pub(crate) mod sequence;
+pub(crate) mod signing;
+pub(crate) mod snapshot;
+pub(crate) mod text;
+pub(crate) mod typing;
+pub(crate) mod undo;
 pub(crate) mod view;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,11 +37,14 @@ use crate::change::DocumentId;
 use crate::keypair::AuthorId;
 use crate::op::OpId;
 use crate::schema::{TypeIx, TypeTable};
+use at::Checkpoint;
 use field_index::FieldIndexes;
 use history::History;
 use local::Unsigned;
 use nodes::{NO_NODE, NodeIx, Nodes};
+use patches::Patches;
 use queue::Queue;
+use signing::Open;
 
 /// See the module.
 #[derive(Clone)]
@@ -34,11 +52,21 @@ pub(crate) struct State {
     types: TypeTable,
     history: History,
     nodes: Nodes,
+    /// The values of registers, encoded, in the order in which they were written.
+    values: Vec<u8>,
     /// Who edits here.
     author: u32,
     author_id: AuthorId,
     /// Edits made here that are not signed yet, in the order in which they were made.
     unsigned: Vec<Unsigned>,
+    /// The transaction that has begun.
+    open: Option<Open>,
+    /// Whose ranks count, once known.
+    source: Option<AuthorId>,
+    patches: Option<Patches>,
+    /// It shows the document at past heads, and its author's chain may have gone on elsewhere.
+    is_past: bool,
+    checkpoint: Option<Box<Checkpoint>>,
     queue: Queue,
     /// Whose changes are let in; `None` for everybody's.
     trust: Option<BTreeSet<AuthorId>>,
@@ -57,6 +85,10 @@ impl State {
     ) -> Self {
         let mut types = TypeTable::default();
         let root = describe(&mut types);
+        Self::with_types(document, author_id, types, root)
+    }
+
+    fn with_types(document: DocumentId, author_id: AuthorId, types: TypeTable, root: TypeIx) -> Self {
         let mut nodes = Nodes::default();
         nodes.make(&types, root, NO_NODE, 0);
         let mut history = History::new(document);
@@ -65,9 +97,15 @@ impl State {
             types,
             history,
             nodes,
+            values: Vec::new(),
             author,
             author_id,
             unsigned: Vec::new(),
+            open: None,
+            source: None,
+            patches: None,
+            is_past: false,
+            checkpoint: None,
             queue: Queue::default(),
             trust: None,
             elements: Vec::new(),
@@ -87,6 +125,14 @@ impl State {
 
     pub(crate) fn nodes(&self) -> &Nodes {
         &self.nodes
+    }
+
+    pub(crate) fn nodes_mut(&mut self) -> &mut Nodes {
+        &mut self.nodes
+    }
+
+    pub(crate) fn source(&self) -> Option<AuthorId> {
+        self.source
     }
 
     pub(crate) fn author_id(&self) -> AuthorId {

@@ -24,6 +24,9 @@ pub enum JsonValue {
     Number(f64),
     /// A string.
     String(String),
+    /// In content, a string that begins a text which many edit by character (see
+    /// [`crate::text_crdt::TextCrdt`]). Views show texts as plain strings.
+    Text(String),
     /// An array.
     Array(Vec<JsonValue>),
     /// An object, in the order of its keys' bytes.
@@ -33,7 +36,7 @@ pub enum JsonValue {
 impl JsonValue {
     /// Returns the string, if it is one.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(s) = self { Some(s) } else { None }
+        if let Self::String(s) | Self::Text(s) = self { Some(s) } else { None }
     }
 
     /// Returns the boolean, if it is one.
@@ -47,13 +50,84 @@ impl JsonValue {
             #[expect(clippy::cast_precision_loss, reason = "documented to round")]
             Self::Integer(i) => Some(*i as f64),
             Self::Number(n) => Some(*n),
-            Self::Null | Self::Bool(_) | Self::String(_) | Self::Array(_) | Self::Object(_) => None,
+            Self::Null
+            | Self::Bool(_)
+            | Self::String(_)
+            | Self::Text(_)
+            | Self::Array(_)
+            | Self::Object(_) => None,
         }
     }
 
     /// Returns the member `key` of an object.
     pub fn get(&self, key: &str) -> Option<&JsonValue> {
         if let Self::Object(members) = self { members.get(key) } else { None }
+    }
+
+    /// Whether it is an array, an object or a text: something with parts.
+    pub(crate) fn is_container(&self) -> bool {
+        matches!(self, Self::Array(_) | Self::Object(_) | Self::Text(_))
+    }
+
+    /// The value with texts as strings. No deeper than a signed value nests.
+    fn plain(self) -> Self {
+        match self {
+            Self::Text(s) => Self::String(s),
+            Self::Array(items) => Self::Array(items.into_iter().map(Self::plain).collect()),
+            Self::Object(members) => {
+                Self::Object(members.into_iter().map(|(key, value)| (key, value.plain())).collect())
+            }
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Number(_) | Self::String(_) => self,
+        }
+    }
+
+    /// The value with texts spelled as JSON has them: `{"$text": "…"}`. An object that has nothing but such a
+    /// key gets one more `$` in front of it, so that both can be told apart.
+    pub(crate) fn spelled(self) -> Self {
+        match self {
+            Self::Text(s) => Self::Object(BTreeMap::from([("$text".to_owned(), Self::String(s))])),
+            Self::Array(items) => Self::Array(items.into_iter().map(Self::spelled).collect()),
+            Self::Object(members) => {
+                let is_alone = members.len() == 1;
+                let members = members.into_iter().map(|(key, value)| {
+                    let key = if is_alone && is_dollar_text(&key) { format!("${key}") } else { key };
+                    (key, value.spelled())
+                });
+                Self::Object(members.collect())
+            }
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Number(_) | Self::String(_) => self,
+        }
+    }
+
+    /// Undoes [`Self::spelled`]; `None` for a `$text` that is no string.
+    pub(crate) fn unspelled(self) -> Option<Self> {
+        Some(match self {
+            Self::Array(items) => Self::Array(items.into_iter().map(Self::unspelled).collect::<Option<_>>()?),
+            Self::Object(members) => {
+                let is_alone = members.len() == 1;
+                let mut plain = BTreeMap::new();
+                for (key, value) in members {
+                    match key.strip_prefix('$') {
+                        Some("text") if is_alone => {
+                            return if let Self::String(s) = value { Some(Self::Text(s)) } else { None };
+                        }
+                        Some(rest) if is_alone && is_dollar_text(rest) => {
+                            plain.insert(rest.to_owned(), value.unspelled()?);
+                        }
+                        Some(_) | None => {
+                            plain.insert(key, value.unspelled()?);
+                        }
+                    }
+                }
+                Self::Object(plain)
+            }
+            Self::Text(_)
+            | Self::Null
+            | Self::Bool(_)
+            | Self::Integer(_)
+            | Self::Number(_)
+            | Self::String(_) => self,
+        })
     }
 
     /// Names the JSON type, for messages.
@@ -64,10 +138,16 @@ impl JsonValue {
             Self::Integer(_) => "an integer",
             Self::Number(_) => "a number",
             Self::String(_) => "a string",
+            Self::Text(_) => "a text",
             Self::Array(_) => "an array",
             Self::Object(_) => "an object",
         }
     }
+}
+
+/// `text` with one `$` or more in front.
+fn is_dollar_text(key: &str) -> bool {
+    key.starts_with('$') && key.trim_start_matches('$') == "text"
 }
 
 /// Shows the value as compact JSON text.
@@ -148,7 +228,7 @@ impl From<JsonValue> for serde_json::Value {
                 (Err(_), Err(_)) => Self::Null,
             },
             JsonValue::Number(n) => serde_json::Number::from_f64(n).map_or(Self::Null, Self::Number),
-            JsonValue::String(s) => Self::String(s),
+            JsonValue::String(s) | JsonValue::Text(s) => Self::String(s),
             JsonValue::Array(items) => Self::Array(items.into_iter().map(Into::into).collect()),
             JsonValue::Object(map) => Self::Object(map.into_iter().map(|(k, v)| (k, v.into())).collect()),
         }
@@ -166,7 +246,7 @@ impl Serialize for JsonValue {
                 (Err(_), Err(_)) => s.serialize_i128(*i),
             },
             Self::Number(n) => s.serialize_f64(*n),
-            Self::String(text) => s.serialize_str(text),
+            Self::String(text) | Self::Text(text) => s.serialize_str(text),
             Self::Array(items) => {
                 let mut seq = s.serialize_seq(Some(items.len()))?;
                 for item in items {
@@ -300,6 +380,7 @@ impl RegisterValue for f64 {
             | JsonValue::Null
             | JsonValue::Bool(_)
             | JsonValue::String(_)
+            | JsonValue::Text(_)
             | JsonValue::Array(_)
             | JsonValue::Object(_) => None,
         }
@@ -318,13 +399,13 @@ macro_rules! integer_registers {
 }
 integer_registers!(i8, i16, i32, i64, u8, u16, u32, u64);
 
-/// Takes any JSON value, as it is.
+/// Takes any JSON value, as it is; texts inside show as strings.
 impl RegisterValue for JsonValue {
     fn default_value() -> JsonValue {
         Self::Null
     }
     fn normalize(value: JsonValue) -> Option<JsonValue> {
-        Some(value)
+        Some(value.plain())
     }
 }
 

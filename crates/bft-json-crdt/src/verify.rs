@@ -31,6 +31,11 @@ pub struct CheckedChange {
 }
 
 impl CheckedChange {
+    /// A change that this replica has just signed.
+    pub(crate) fn own(change: Change) -> Self {
+        Self { change, is_signed: true }
+    }
+
     /// Returns the change.
     pub fn change(&self) -> &Change {
         &self.change

@@ -214,6 +214,7 @@ pub(crate) fn shown(value: JsonValue) -> JsonValue {
         | JsonValue::Bool(_)
         | JsonValue::Integer(_)
         | JsonValue::String(_)
+        | JsonValue::Text(_)
         | JsonValue::Array(_)
         | JsonValue::Object(_) => value,
     }
@@ -252,6 +253,7 @@ fn kind(value: &JsonValue) -> &'static str {
         JsonValue::Number(number) if !number.is_finite() => "a number out of range",
         JsonValue::Number(_) => "a number",
         JsonValue::String(_) => "a string",
+        JsonValue::Text(_) => "a text",
         JsonValue::Array(_) => "an array",
         JsonValue::Object(_) => "an object",
     }

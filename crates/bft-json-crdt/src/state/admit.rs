@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::change::{Body, Change, Digest};
+use crate::change::{Body, Change, Digest, DocumentId};
 use crate::keypair::AuthorId;
-use crate::op::{Name, Op, Slice};
+use crate::op::{Name, Op, OpKind, Rank, Slice};
 use crate::state::State;
 use crate::state::history::{ChangeIx, Invalidity, Made, Standing};
 use crate::state::integrate::{NoEffect, Work};
@@ -85,9 +85,9 @@ pub struct LoadError {
 }
 
 /// A change on its way in.
-struct Arriving {
-    change: Change,
-    is_vouched: bool,
+pub(crate) struct Arriving {
+    pub(crate) change: Change,
+    pub(crate) is_vouched: bool,
 }
 
 impl State {
@@ -114,7 +114,7 @@ impl State {
                     }
                 }
                 Verdict::Authentic { is_vouched } => {
-                    if self.history.find(&digest).is_some() {
+                    if self.history.find_change(&change).is_some() {
                         OpState::AlreadySeen
                     } else {
                         places.push((at, digest));
@@ -152,7 +152,7 @@ impl State {
             if change.document() != self.history.document {
                 return failed(OpState::WrongDocument);
             }
-            if self.history.find(&digest).is_some() {
+            if self.history.find_change(&change).is_some() {
                 return failed(OpState::AlreadySeen);
             }
             if !self.missing(&change).is_empty() {
@@ -176,7 +176,7 @@ impl State {
                 Verdict::Refused(OpState::WrongDocument)
             } else if change.seq() == 0 {
                 Verdict::Refused(OpState::NotSigned)
-            } else if let Some(known) = self.history.find(&change.digest()) {
+            } else if let Some(known) = self.history.find_change(change) {
                 Verdict::Known(known)
             } else if *is_signed {
                 Verdict::Authentic { is_vouched: true }
@@ -239,8 +239,9 @@ impl State {
     }
 
     fn missing(&self, change: &Change) -> Vec<Digest> {
-        let named = change.deps().iter().copied().chain(change.prev());
-        named.filter(|digest| self.history.find(digest).is_none()).collect()
+        let deps = change.deps().iter().copied();
+        let prev = change.prev().filter(|_| self.history.find_prev(change).is_none());
+        deps.filter(|digest| self.history.find(digest).is_none()).chain(prev).collect()
     }
 
     /// Takes in an authentic change and all that waited for it, or lets it wait. Iterative: a chain of any
@@ -295,7 +296,7 @@ impl State {
     }
 
     /// Judges a change whose prev and deps are all known, and makes it part of the document if it is valid.
-    fn take_in(&mut self, arriving: &Arriving) -> OpState {
+    pub(crate) fn take_in(&mut self, arriving: &Arriving) -> OpState {
         let change = &arriving.change;
         let standing = match self.history.place(change) {
             Ok(standing) => standing,
@@ -309,6 +310,11 @@ impl State {
         let mut inner = BTreeSet::new();
         for op in ops {
             let span = op.span() as u32;
+            if let OpKind::Source { name } = &op.kind
+                && DocumentId::of_source(&change.author(), name) != self.history.document
+            {
+                return OpState::Invalid(Invalidity::NotTheSource);
+            }
             match self.resolve_in(change, op, &authors, &standing, place, &mut inner) {
                 Some(op) => resolved.push((place, op)),
                 None => return OpState::Invalid(Invalidity::NameOutsidePast),
@@ -336,8 +342,11 @@ impl State {
                     Err(_) => continue,
                 }
             }
-            self.widen(&mut op, Some(&self.history.standing(ix)));
-            let mut work = Work { change: ix, place, body: change.body_bytes(), undo: None };
+            if !self.history.is_without_forks() {
+                self.widen(&mut op, Some(&self.history.standing(ix)));
+            }
+            let rank = if self.source == Some(change.author()) { op.rank } else { Rank::Edit };
+            let mut work = Work { change: ix, place, rank, bytes: change.body_bytes(), undo: None };
             if let Err(reason) = self.integrate(&mut work, &op) {
                 misfit.get_or_insert(reason);
             }
@@ -357,7 +366,7 @@ impl State {
         inner: &mut BTreeSet<u32>,
     ) -> Option<Op<Made, Slice>> {
         let first = change.header().first_counter;
-        let resolve = |name: Name| {
+        let mut resolve = |name: Name| {
             if name.author == 0 && name.counter >= first {
                 let at = u32::try_from(name.counter - first).map_err(|_| ())?;
                 if at >= place {
@@ -369,6 +378,13 @@ impl State {
             let long = long_name(&name, change.author(), authors).map_err(|_| ())?;
             self.history.resolve(&long, standing).ok_or(())
         };
+        if let OpKind::Cut { ranges, .. } = &op.kind {
+            // Both ends of a range lie in the past, hence all between them: numbers rise along the chain.
+            for range in ranges {
+                let last = range.first.counter + range.count - 1;
+                resolve(Name { author: range.first.author, counter: last }).ok()?;
+            }
+        }
         op.map(resolve, Ok).ok()
     }
 }

@@ -4,13 +4,21 @@
 //! starts a branch of its own, so that (branch, seq) names a change although its author lies. Only the
 //! bodies of changes are stored as bytes; the rest of the encoding is rebuilt from these columns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::{Change, Digest, DocumentId, Header};
-use crate::encoding::DecodeError;
 use crate::keypair::AuthorId;
-use crate::op::LongName;
+use crate::state::branch::Branch;
+use crate::state::digest_index::DigestIndex;
 use crate::state::past::Past;
+
+pub(crate) mod cold;
+mod naming;
+mod restoring;
+
+use cold::Cold;
+pub(crate) use restoring::RowSeed;
 
 /// A change's place in the columns. Also taken by edits that are not signed yet.
 pub(crate) type ChangeIx = u32;
@@ -53,17 +61,6 @@ pub(crate) struct Row {
     pub(crate) past: Past,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Branch {
-    pub(crate) author: u32,
-    /// The branch and seq that it forked from.
-    parent: Option<(u32, u32)>,
-    first_seq: u32,
-    pub(crate) changes: Vec<ChangeIx>,
-    /// Nodes by the op number that made them, ascending.
-    pub(crate) nodes: Vec<(u64, u32)>,
-}
-
 #[derive(Clone)]
 struct Author {
     id: AuthorId,
@@ -103,6 +100,9 @@ pub enum Invalidity {
     /// An op names something outside of its causal past.
     #[error("names something outside of its causal past")]
     NameOutsidePast,
+    /// An op says that the document follows a source of its author's, and its id says otherwise.
+    #[error("the document is not derived from this author and name")]
+    NotTheSource,
     /// A change of the default document holds exactly one op.
     #[error("a change of the default document holds exactly one op")]
     OpsInDefaultDocument,
@@ -137,11 +137,13 @@ impl Standing {
 pub(crate) struct History {
     pub(crate) document: DocumentId,
     rows: Vec<Row>,
+    /// What of the first rows is not in the columns below.
+    cold: Cold,
     digests: Vec<Digest>,
     signatures: Vec<[u8; 64]>,
     deps: Vec<Box<[ChangeIx]>>,
     bodies: Vec<u8>,
-    by_digest: HashMap<Digest, ChangeIx>,
+    by_digest: DigestIndex,
     authors: Vec<Author>,
     by_author: BTreeMap<AuthorId, u32>,
     branches: Vec<Branch>,
@@ -161,11 +163,12 @@ impl History {
         Self {
             document,
             rows: Vec::new(),
+            cold: Cold::default(),
             digests: Vec::new(),
             signatures: Vec::new(),
             deps: Vec::new(),
             bodies: Vec::new(),
-            by_digest: HashMap::new(),
+            by_digest: DigestIndex::default(),
             authors: Vec::new(),
             by_author: BTreeMap::new(),
             branches: Vec::new(),
@@ -181,10 +184,6 @@ impl History {
         self.signed
     }
 
-    pub(crate) fn find(&self, digest: &Digest) -> Option<ChangeIx> {
-        self.by_digest.get(digest).copied()
-    }
-
     pub(crate) fn row(&self, change: ChangeIx) -> &Row {
         &self.rows[change as usize]
     }
@@ -195,16 +194,6 @@ impl History {
 
     pub(crate) fn branch_mut(&mut self, branch: u32) -> &mut Branch {
         &mut self.branches[branch as usize]
-    }
-
-    pub(crate) fn digest(&self, change: ChangeIx) -> Digest {
-        self.digests[change as usize]
-    }
-
-    pub(crate) fn body(&self, change: ChangeIx) -> &[u8] {
-        let row = self.row(change);
-        let start = row.body_start as usize;
-        &self.bodies[start..start + row.body_len as usize]
     }
 
     pub(crate) fn author_of(&self, change: ChangeIx) -> AuthorId {
@@ -226,9 +215,55 @@ impl History {
         author
     }
 
-    pub(crate) fn long_name(&self, made: Made) -> LongName {
-        let row = self.row(made.change);
-        LongName { author: self.author_of(made.change), counter: row.first_counter + u64::from(made.place) }
+    /// The changes of the history, in the order in which they became part of it: each after its past.
+    pub(crate) fn signed(&self) -> impl Iterator<Item = ChangeIx> + '_ {
+        self.signed_from(0)
+    }
+
+    /// As [`Self::signed`], from a row on.
+    pub(crate) fn signed_from(&self, from: ChangeIx) -> impl Iterator<Item = ChangeIx> + '_ {
+        let rows = (from..).zip(self.rows.iter().skip(from as usize));
+        rows.filter(|(_, row)| row.status == Status::Signed).map(|(ix, _)| ix)
+    }
+
+    /// How many rows there are, signed or not.
+    pub(crate) fn row_count(&self) -> ChangeIx {
+        self.rows.len() as ChangeIx
+    }
+
+    /// What some heads and their pasts contain.
+    pub(crate) fn past_of(&self, heads: &[ChangeIx]) -> Past {
+        let mut past = Past::default();
+        for head in heads {
+            let row = self.row(*head);
+            past.merge(&row.past);
+            past.raise(row.branch, row.seq);
+        }
+        past
+    }
+
+    /// The next op number of unsigned edits, at least.
+    pub(crate) fn counter_floor(&self) -> u64 {
+        self.counter_floor
+    }
+
+    pub(crate) fn author_count(&self) -> usize {
+        self.authors.len()
+    }
+
+    pub(crate) fn branches(&self) -> &[Branch] {
+        &self.branches
+    }
+
+    /// The other heads that a change names.
+    pub(crate) fn deps_of(&self, change: ChangeIx) -> &[ChangeIx] {
+        self.deps.get(self.row(change).deps as usize).map(|deps| &deps[..]).unwrap_or_default()
+    }
+
+    /// Whether a past contains a signed change.
+    pub(crate) fn is_within(&self, past: &Past, change: ChangeIx) -> bool {
+        let row = self.row(change);
+        past.seq_of(row.branch) >= row.seq
     }
 
     /// Whether `change` lies at or before `standing`, which is not itself in the columns yet.
@@ -261,55 +296,40 @@ impl History {
                 && if a.branch == b.branch { a.seq <= b.seq } else { b.past.seq_of(a.branch) >= a.seq })
     }
 
-    /// Finds an op number in the past of `standing`. Under equivocation one number may stand for several
-    /// ops; of those in the past, that of the smaller digest is meant. O(log changes) per branch.
-    pub(crate) fn resolve(&self, name: &LongName, standing: &Standing) -> Option<Made> {
-        let reach = |branch: u32| {
-            if branch == standing.branch_number() { standing.seq } else { standing.past.seq_of(branch) }
-        };
-        self.all_named(name, reach).min_by_key(|made| self.digest(made.change))
+    /// Whether no author is known to have signed two changes after the same one: then every op number means
+    /// one thing.
+    pub(crate) fn is_without_forks(&self) -> bool {
+        self.forks.is_empty()
     }
 
-    /// All ops in the past of `standing`, or of all that is signed, that share the number of `made`.
-    pub(crate) fn namesakes(&self, made: Made, standing: Option<&Standing>) -> Vec<Made> {
-        let author = self.branches[self.row(made.change).branch as usize].author;
-        if self.authors[author as usize].branches.len() == 1 {
-            return vec![made];
-        }
-        let reach = |branch: u32| match standing {
-            None => u32::MAX - 1,
-            Some(standing) if branch == standing.branch_number() => standing.seq,
-            Some(standing) => standing.past.seq_of(branch),
-        };
-        self.all_named(&self.long_name(made), reach).collect()
+    /// The order of siblings: lamport descending, author, digest, place in the change.
+    pub(crate) fn sibling_order(&self, a: Made, b: Made) -> Ordering {
+        let (row_a, row_b) = (self.row(a.change), self.row(b.change));
+        row_b
+            .lamport
+            .cmp(&row_a.lamport)
+            .then_with(|| self.author_of(a.change).cmp(&self.author_of(b.change)))
+            .then_with(|| self.compare_digests(a.change, b.change))
+            // Only unsigned edits share a digest; the later one will have the higher lamport.
+            .then_with(|| b.change.cmp(&a.change))
+            .then_with(|| a.place.cmp(&b.place))
     }
 
-    /// What an op number may stand for in each branch of its author, up to a seq.
-    fn all_named<'a>(
-        &'a self,
-        name: &'a LongName,
-        reach: impl Fn(u32) -> u32 + 'a,
-    ) -> impl Iterator<Item = Made> + 'a {
-        let author = self.by_author.get(&name.author).map(|author| &self.authors[*author as usize]);
-        author.into_iter().flat_map(|author| &author.branches).filter_map(move |number| {
-            let branch = &self.branches[*number as usize];
-            let count =
-                ((reach(*number) + 1).saturating_sub(branch.first_seq) as usize).min(branch.changes.len());
-            let changes = &branch.changes[..count];
-            let after = changes.partition_point(|c| self.row(*c).first_counter <= name.counter);
-            let change = changes[after.checked_sub(1)?];
-            let place = name.counter - self.row(change).first_counter;
-            (place < u64::from(self.row(change).span)).then_some(Made { change, place: place as u32 })
-        })
+    /// The register's order, after the rank: lamport, author, digest, place in the change.
+    pub(crate) fn order(&self, a: Made, b: Made) -> Ordering {
+        let (row_a, row_b) = (self.row(a.change), self.row(b.change));
+        row_a
+            .lamport
+            .cmp(&row_b.lamport)
+            .then_with(|| self.author_of(a.change).cmp(&self.author_of(b.change)))
+            .then_with(|| self.compare_digests(a.change, b.change))
+            // Only unsigned edits share a digest; the later one is the newer.
+            .then_with(|| a.change.cmp(&b.change))
+            .then_with(|| a.place.cmp(&b.place))
     }
 
-    /// The node that an op number made, if it made one.
-    pub(crate) fn node_of(&self, made: Made) -> Option<u32> {
-        let row = self.row(made.change);
-        let nodes = &self.branches[row.branch as usize].nodes;
-        let counter = row.first_counter + u64::from(made.place);
-        let at = nodes.binary_search_by_key(&counter, |(counter, _)| *counter).ok()?;
-        nodes.get(at).map(|(_, node)| *node)
+    fn compare_digests(&self, a: ChangeIx, b: ChangeIx) -> Ordering {
+        if a == b { Ordering::Equal } else { self.digest(a).cmp(&self.digest(b)) }
     }
 
     /// Judges a change whose prev and deps are all known: where it stands, or why it is invalid.
@@ -407,13 +427,7 @@ impl History {
             BranchOf::Known(branch) => branch,
             BranchOf::New { author, parent } => {
                 let branch = self.branches.len() as u32;
-                self.branches.push(Branch {
-                    author,
-                    parent,
-                    first_seq: standing.seq,
-                    changes: Vec::new(),
-                    nodes: Vec::new(),
-                });
+                self.branches.push(Branch::new(author, parent, standing.seq));
                 if !self.authors[author as usize].branches.is_empty() {
                     self.note_fork(author, parent, header, change.digest());
                 }
@@ -432,8 +446,12 @@ impl History {
             row.deps = self.deps.len() as u32;
             self.deps.push(deps.into());
         }
-        self.branches[branch as usize].changes.push(ix);
-        self.by_digest.insert(change.digest(), ix);
+        self.branches[branch as usize].push(ix, header.first_counter);
+        let Self { digests, cold, by_digest, .. } = self;
+        by_digest.insert(change.digest(), ix, |ix| match ix.checked_sub(cold.rows()) {
+            Some(at) => digests[at as usize],
+            None => cold.kept(ix),
+        });
         self.heads.insert(ix);
         self.signed += 1;
     }
@@ -461,27 +479,19 @@ impl History {
     }
 
     /// Reserves a row for a local edit that is not signed yet, on the branch that its author will go on.
-    pub(crate) fn reserve(&mut self, author: u32, body: &[u8], span: u32) -> ChangeIx {
+    pub(crate) fn reserve(&mut self, author: u32, span: u32) -> ChangeIx {
         let branch = match self.tip(author) {
             Some(tip) => self.row(tip).branch,
             None => match self.authors[author as usize].branches.last() {
                 Some(branch) => *branch,
                 None => {
                     let branch = self.branches.len() as u32;
-                    self.branches.push(Branch {
-                        author,
-                        parent: None,
-                        first_seq: 1,
-                        changes: Vec::new(),
-                        nodes: Vec::new(),
-                    });
+                    self.branches.push(Branch::new(author, None, 1));
                     self.authors[author as usize].branches.push(branch);
                     branch
                 }
             },
         };
-        let body_start = self.bodies.len() as u64;
-        self.bodies.extend_from_slice(body);
         let ix = self.rows.len() as ChangeIx;
         let first_counter = self.next_counter(author, span);
         self.rows.push(Row {
@@ -493,14 +503,44 @@ impl History {
             lamport: LAMPORT_UNSIGNED,
             span,
             first_counter,
-            body_start,
-            body_len: body.len() as u32,
+            body_start: 0,
+            body_len: 0,
             deps: u32::MAX,
             past: Past::default(),
         });
         self.digests.push(Digest([0; 32]));
         self.signatures.push([0; 64]);
         ix
+    }
+
+    /// Whether a reserved row has the highest op numbers of all, so that it can claim more.
+    pub(crate) fn is_last_claimed(&self, change: ChangeIx) -> bool {
+        let row = self.row(change);
+        row.first_counter + u64::from(row.span) == self.counter_floor
+    }
+
+    /// Lets a reserved row, the last that claimed, claim more op numbers.
+    pub(crate) fn extend(&mut self, change: ChangeIx, span: u32) {
+        self.row_mut(change).span += span;
+        self.counter_floor += u64::from(span);
+    }
+
+    /// The branches of an author.
+    pub(crate) fn branches_of(&self, author: &AuthorId) -> impl Iterator<Item = u32> + '_ {
+        let author = self.by_author.get(author).map(|author| &self.authors[*author as usize]);
+        author.into_iter().flat_map(|author| author.branches.iter().copied())
+    }
+
+    /// Takes back what a reserved row, the last that claimed, claimed from `place` on.
+    pub(crate) fn unclaim(&mut self, change: ChangeIx, place: u32) {
+        let row = self.row_mut(change);
+        row.span = place;
+        self.counter_floor = row.first_counter + u64::from(place);
+    }
+
+    /// The author of a change, by the author's number.
+    pub(crate) fn branch_author(&self, change: ChangeIx) -> u32 {
+        self.branches[self.row(change).branch as usize].author
     }
 
     /// The next free op number: above all that the author's branches and earlier unsigned edits claim.
@@ -515,13 +555,19 @@ impl History {
 
     /// Turns a reserved row into a change of the history.
     pub(crate) fn settle(&mut self, ix: ChangeIx, change: &Change, standing: Standing) {
+        let body = change.body_bytes();
+        let body_start = self.bodies.len() as u64;
+        self.bodies.extend_from_slice(body);
         let row = self.row_mut(ix);
+        row.body_start = body_start;
+        row.body_len = body.len() as u32;
         row.status = Status::Signed;
         row.seq = standing.seq;
         row.lamport = standing.lamport;
         row.past = standing.past.clone();
-        self.digests[ix as usize] = change.digest();
-        self.signatures[ix as usize] = *change.signature();
+        let at = (ix - self.cold.rows()) as usize;
+        self.digests[at] = change.digest();
+        self.signatures[at] = *change.signature();
         self.link(ix, change, standing);
     }
 
@@ -572,7 +618,7 @@ impl History {
     }
 
     /// Rebuilds a change from its columns.
-    pub(crate) fn change(&self, ix: ChangeIx) -> Result<Change, DecodeError> {
+    pub(crate) fn change(&self, ix: ChangeIx) -> Change {
         let row = self.row(ix);
         let branch = &self.branches[row.branch as usize];
         let prev = if row.seq > branch.first_seq {
@@ -592,6 +638,7 @@ impl History {
             first_counter: row.first_counter,
             deps,
         };
-        Change::join(header, self.body(ix), self.signatures[ix as usize])
+        let (digest, signature) = (self.digest(ix), self.signature(ix));
+        Change::rebuild(header, self.body(ix), row.span.into(), digest, signature)
     }
 }

@@ -1,18 +1,22 @@
 //! Edits made here: shown at once, signed later, taken back if they never are.
 //!
 //! An edit reserves a row of the history and claims op numbers when it is made; its seq, prev, deps and
-//! lamport are fixed when it is signed. Until then it stands after everything that is signed.
+//! lamport are fixed when it is signed. Until then it stands after everything that is signed. In a transaction
+//! edits share one row, whose numbers go on as they come.
 
-use crate::change::{Body, Change, Digest, Header};
-use crate::encoding::DecodeError;
-use crate::keypair::{AuthorId, Keypair};
-use crate::limits::{CHANGE_DEPS_MAX, OP_NAMES_MAX};
-use crate::op::{LongName, Op, OpId, OpKind, RANK_EDIT, Side, Slice, Target};
+use crate::change::DocumentId;
+use crate::encoding::{DecodeError, Extent, Reader, check_limit, put_value};
+use crate::limits::{
+    CHANGE_BYTES_MAX, CHANGE_DEPS_MAX, CHANGE_OPS_MAX, KEY_BYTES_MAX, OP_NAMES_MAX, VALUE_COUNT_MAX,
+    VALUE_DEPTH_MAX,
+};
+use crate::op::{Op, OpId, OpKind, Rank, Side, Slice, Target};
+use crate::schema::TypeDef;
 use crate::state::State;
-use crate::state::history::{ChangeIx, History, Made, Standing, Status};
+use crate::state::history::{ChangeIx, Made, Standing, Status};
 use crate::state::integrate::{NoEffect, Undo, Work};
 use crate::state::nodes::NodeIx;
-use crate::state::view::long_name;
+use crate::state::text::{CharIx, Text};
 use crate::value::JsonValue;
 
 /// Why an edit was not made. Nothing changed.
@@ -42,50 +46,49 @@ pub enum EditError {
     /// The map has no live entry of the key.
     #[error("no entry {0:?} in this map")]
     NoSuchKey(String),
+    /// The document's id is not that of a source with this author's key and this name.
+    #[error("the document is not that of this author's source {0:?}")]
+    NotTheSource(String),
+    /// There is no character to insert or to cut.
+    #[error("the edit inserts and cuts no character")]
+    Nothing,
 }
 
-/// Why an edit was not signed. It has been taken back out of the document.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SignError {
-    /// The edit was never made.
-    #[error(transparent)]
-    Edit(#[from] EditError),
-    /// The key is not the one that the document edits with.
-    #[error("the document edits as {document}, not as {key}")]
-    WrongKey {
-        /// Whose edits the document makes.
-        document: AuthorId,
-        /// Whose key was given.
-        key: AuthorId,
-    },
-    /// This replica neither made nor applied the change. Apply it first.
-    #[error("dependency {0} is not known here")]
-    UnknownDependency(Digest),
-    /// The edit builds on one that was never signed. Sign edits in the order in which they were made.
-    #[error("the edit builds on an earlier one that is not signed")]
-    BuildsOnUnsigned,
-    /// A later edit was signed first, or the author's chain went on elsewhere. Make the edit again.
-    #[error("the author's chain has moved past this edit; make it again")]
-    ChainMoved,
-    /// The edit stands on more concurrent heads than a change can name. Make any other edit first: it joins
-    /// them.
-    #[error("the edit stands on more than {CHANGE_DEPS_MAX} concurrent heads; make another edit first")]
-    TooManyHeads,
-    /// The change would be over a limit.
-    #[error("the change cannot be signed: {0}")]
-    Content(#[from] DecodeError),
-}
-
-/// An edit that waits for its signature.
+/// Edits that wait for one signature: one, or those of a transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct Unsigned {
-    change: ChangeIx,
-    op: Op<Made, Slice>,
-    undo: Vec<Undo>,
+    pub(super) change: ChangeIx,
+    pub(super) ops: Vec<LocalOp>,
+    /// The values of the ops, encoded; of text ops, the bare characters.
+    pub(super) values: Vec<u8>,
+    pub(super) undo: Vec<Undo>,
+    /// At least as many bytes as the ops will take up.
+    pub(super) size: usize,
+    /// Part of the open transaction.
+    pub(super) is_open: bool,
 }
 
+/// An op of an edit, with its place among the numbers that the edit claims.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalOp {
+    pub(super) place: u32,
+    pub(super) op: Op<Made, Slice>,
+    /// Where its value ends.
+    pub(super) value_end: u32,
+}
+
+/// Bytes of a change that are not its ops': the header with its deps, and some room.
+const CHANGE_BYTES_BESIDE_OPS: usize = 4_096;
+/// The most that an op takes up beside its names, keys and value.
+const OP_BYTES: usize = 32;
+/// The most that a name takes up, with a public key for it in the author table.
+const NAME_BYTES: usize = 48;
+
 impl Unsigned {
+    pub(crate) fn change(&self) -> ChangeIx {
+        self.change
+    }
+
     /// Other writes have overwritten these since: giving up the edit must not bring them back.
     pub(crate) fn forget(&mut self, at: NodeIx, overwritten: &[Made]) {
         for step in &mut self.undo {
@@ -96,11 +99,33 @@ impl Unsigned {
             }
         }
     }
+
+    /// Others have cut these characters since: giving up the edit must not show them again.
+    pub(crate) fn forget_hidden(&mut self, at: NodeIx, text: &Text, cut: (u32, u64, u64)) {
+        let (branch, counter, count) = cut;
+        let is_cut = |character: CharIx| {
+            let (of_branch, number) = text.id(character);
+            of_branch == branch && (counter..counter.saturating_add(count)).contains(&number)
+        };
+        for step in &mut self.undo {
+            if let Undo::Hidden { text: node, stretches } = step
+                && *node == at
+            {
+                let each = stretches.iter().flat_map(|(first, count)| *first..*first + *count);
+                *stretches = each.filter(|character| !is_cut(*character)).map(|c| (c, 1)).collect();
+            }
+        }
+    }
+
+    /// The source was declared by a signed change since.
+    pub(crate) fn keep_source(&mut self) {
+        self.undo.retain(|step| !matches!(step, Undo::Source));
+    }
 }
 
 impl State {
     /// Sets a register, overwriting all that it shows and hides.
-    pub(crate) fn edit_set(&mut self, node: NodeIx, value: JsonValue) -> Result<ChangeIx, EditError> {
+    pub(crate) fn edit_set(&mut self, node: NodeIx, value: JsonValue) -> Result<Made, EditError> {
         let overwrites = self.top_writes(node);
         let target = self.target_of(node);
         self.edit(OpKind::Set { target, overwrites, value })
@@ -112,10 +137,26 @@ impl State {
         list: NodeIx,
         left: Option<u32>,
         value: JsonValue,
-    ) -> Result<ChangeIx, EditError> {
+    ) -> Result<Made, EditError> {
         let (parent, side) = self.hook(list, left);
         let target = self.target_of(list);
+        let TypeDef::List(ty) = *self.types.def(self.nodes.node(list).ty) else {
+            return Err(NoEffect::NoSuchNode.into());
+        };
+        let value = self.types.with_texts(ty, value);
         self.edit(OpKind::Insert { target, parent, side, value })
+    }
+
+    /// Moves an element right behind `left`, or to the beginning.
+    pub(crate) fn edit_move(
+        &mut self,
+        list: NodeIx,
+        element: u32,
+        left: Option<u32>,
+    ) -> Result<Made, EditError> {
+        let (parent, side) = self.hook(list, left);
+        let made = self.nodes.list(list).element(element).made;
+        self.edit(OpKind::Move { element: made, parent, side })
     }
 
     /// What an element right after `left` hangs on: where Fugue says, unless that name means another element
@@ -123,16 +164,18 @@ impl State {
     /// directly after it; or else of the nearest element before it whose name can be trusted.
     fn hook(&self, list: NodeIx, left: Option<u32>) -> (Option<Made>, Side) {
         let elements = self.nodes.list(list);
-        let made = |element: u32| elements.element(element).made;
-        let (parent, side) = elements.hook_after(left);
+        let made = |place: u32| elements.element(place).made;
+        let left_place = left.map(|left| elements.place_of(left));
+        let (parent, side) = elements.hook_after(left_place);
         let parent = parent.map(made);
         if parent.is_none_or(|parent| self.means(parent, None)) {
             return (parent, side);
         }
         let mut before = left;
         while let Some(element) = before {
-            if self.means(made(element), None) {
-                return (Some(made(element)), Side::Right);
+            let at = made(elements.place_of(element));
+            if self.means(at, None) {
+                return (Some(at), Side::Right);
             }
             let position = elements.position(element).and_then(|position| position.checked_sub(1));
             before = position.and_then(|position| elements.at(position));
@@ -141,25 +184,27 @@ impl State {
     }
 
     /// Deletes an element.
-    pub(crate) fn edit_delete(&mut self, list: NodeIx, element: u32) -> Result<ChangeIx, EditError> {
+    pub(crate) fn edit_delete(&mut self, list: NodeIx, element: u32) -> Result<Made, EditError> {
         let made = self.nodes.list(list).element(element).made;
         self.edit(OpKind::Delete { elements: vec![made] })
     }
 
     /// Puts a value under a key, overwriting the registers of its entry; lists and maps inside are added to.
-    pub(crate) fn edit_put(
-        &mut self,
-        map: NodeIx,
-        key: &str,
-        value: JsonValue,
-    ) -> Result<ChangeIx, EditError> {
-        let known = self.nodes.map(map);
-        let state = known.keys.get(key).cloned().unwrap_or_default();
-        let mut removals = state.removals;
+    pub(crate) fn edit_put(&mut self, map: NodeIx, key: &str, value: JsonValue) -> Result<Made, EditError> {
+        let TypeDef::Map(ty) = *self.types.def(self.nodes.node(map).ty) else {
+            return Err(NoEffect::NoSuchNode.into());
+        };
+        let value = self.types.with_texts(ty, value);
+        let mut removals =
+            self.nodes.map(map).keys.get(key).map(|state| state.removals.clone()).unwrap_or_default();
         removals.sort_unstable();
         // The entry that the put will be part of, if it is there already.
-        let mut entries = state.entries.iter().filter_map(|entry| known.entries.get(*entry as usize));
-        let entry = entries.find(|(_, entry)| entry.removals_seen == removals).map(|(_, entry)| entry.node);
+        let mut tag = Vec::new();
+        put_value(&mut tag, &value)?;
+        let kind = self.types.concrete(ty, tag.first().copied());
+        let entry = self.find_entry(map, key, &removals, kind);
+        let entry = entry.and_then(|entry| self.nodes.map(map).entries.get(entry as usize));
+        let entry = entry.map(|(_, entry)| entry.node);
         let mut overwrites = Vec::new();
         for register in entry.map(|node| self.own_registers(node)).unwrap_or_default() {
             overwrites.extend(self.top_writes(register));
@@ -170,18 +215,26 @@ impl State {
     }
 
     /// Adds to a counter.
-    pub(crate) fn edit_add(&mut self, node: NodeIx, delta: i64) -> Result<ChangeIx, EditError> {
+    pub(crate) fn edit_add(&mut self, node: NodeIx, delta: i64) -> Result<Made, EditError> {
         let target = self.target_of(node);
         self.edit(OpKind::Add { target, delta })
     }
 
     /// Removes the entry of a key.
-    pub(crate) fn edit_remove(&mut self, map: NodeIx, key: &str) -> Result<ChangeIx, EditError> {
+    pub(crate) fn edit_remove(&mut self, map: NodeIx, key: &str) -> Result<Made, EditError> {
         if self.live_entry(map, key).is_none() {
             return Err(EditError::NoSuchKey(key.to_owned()));
         }
         let target = self.target_of(map);
         self.edit(OpKind::Remove { target, key: key.to_owned() })
+    }
+
+    /// Says that the document follows a source of this author's.
+    pub(crate) fn edit_source(&mut self, name: &str) -> Result<Made, EditError> {
+        if DocumentId::of_source(&self.author_id, name) != self.history.document {
+            return Err(EditError::NotTheSource(name.to_owned()));
+        }
+        self.edit(OpKind::Source { name: name.to_owned() })
     }
 
     /// The names of what a register holds, at most as many as an op can name, in the register's order.
@@ -193,11 +246,14 @@ impl State {
         writes
     }
 
-    fn target_of(&self, mut node: NodeIx) -> Target<Made> {
+    pub(super) fn target_of(&self, mut node: NodeIx) -> Target<Made> {
         let mut path = Vec::new();
         loop {
             let current = self.nodes.node(node);
-            if let Some(made) = current.made {
+            // A field that was named by an edit which was given up is found from its struct.
+            let is_undone = |made: Made| self.history.row(made.change).status == Status::Undone;
+            let name = current.made.filter(|made| !is_undone(*made) || self.field_name(node).is_none());
+            if let Some(made) = name {
                 path.reverse();
                 return Target { node: Some(made), path };
             }
@@ -212,122 +268,151 @@ impl State {
         }
     }
 
-    /// Makes an edit: encodes it, claims its op numbers, and shows it.
-    fn edit(&mut self, kind: OpKind<Made, JsonValue>) -> Result<ChangeIx, EditError> {
-        let op = Op { rank: RANK_EDIT, kind };
-        let mut known: Vec<(LongName, Made)> = Vec::new();
-        op.names(|made| known.push((self.history.long_name(*made), *made)));
-        let mut binding = Vec::new();
-        op.binding_names(|made| binding.push(*made));
-        if !binding.iter().all(|made| self.means(*made, None)) {
-            return Err(EditError::Ambiguous);
-        }
-        let op = op.map(|made| Ok::<_, DecodeError>(self.history.long_name(made)), Ok)?;
-        let bytes = Body::encode_alone(&self.author_id, op)?;
-        let Body { authors, ops } = Body::decode(&bytes)?;
-        let Some(op) = ops.into_iter().next() else {
-            return Err(DecodeError::Malformed("a change without an op").into());
-        };
-        let span = op.span() as u32;
-        let op = op.map(
-            |name| {
-                let long = long_name(&name, self.author_id, &authors)?;
-                let known = known.iter().find(|(name, _)| *name == long);
-                known.map(|(_, made)| *made).ok_or(DecodeError::Malformed("a name that was not given"))
-            },
-            Ok,
-        )?;
-        let mut op = op;
+    /// Makes an edit: claims its op numbers and shows it. All of it or nothing.
+    fn edit(&mut self, kind: OpKind<Made, JsonValue>) -> Result<Made, EditError> {
+        let mut size = OP_BYTES;
+        let op = Op { rank: self.rank(), kind };
+        op.names(|_| size += NAME_BYTES);
+        self.check_names(&op, &mut size)?;
+        let mut value = Vec::new();
+        let mut extent = Extent::default();
+        let op = op.map(Ok, |content| {
+            put_value(&mut value, &content)?;
+            extent = Reader::new(&value).skip_value()?;
+            check_limit("the values in an op", extent.values as usize, VALUE_COUNT_MAX)?;
+            Ok::<_, DecodeError>(Slice { start: 0, span: extent.numbers })
+        })?;
+        let span = op.span();
+        self.make(op, span, size, &value, |state, work, op| state.integrate(work, op))
+    }
+
+    /// Enters an op, whose value is `value`, into the edit that goes on or a new one, and carries it out.
+    pub(super) fn make(
+        &mut self,
+        mut op: Op<Made, Slice>,
+        span: u64,
+        size: usize,
+        value: &[u8],
+        carry_out: impl FnOnce(&mut Self, &mut Work<'_>, &Op<Made, Slice>) -> Result<(), NoEffect>,
+    ) -> Result<Made, EditError> {
         self.widen(&mut op, None);
-        let change = self.history.reserve(self.author, &bytes, span);
+        let (change, place) = self.claim(span, size + value.len())?;
         let mut undo = Vec::new();
-        let mut work = Work { change, place: 0, body: &bytes, undo: Some(&mut undo) };
-        if let Err(misfit) = self.integrate(&mut work, &op) {
-            self.history.row_mut(change).status = Status::Undone;
+        let mut work =
+            Work { change, place, rank: self.rank_of(op.rank), bytes: value, undo: Some(&mut undo) };
+        let done = carry_out(self, &mut work, &op);
+        let Some(edit) = self.unsigned.last_mut() else { return Err(EditError::Nothing) };
+        if let Err(misfit) = done {
+            self.undo_all(change, undo);
+            self.unclaim(change, place);
             return Err(misfit.into());
         }
-        self.unsigned.push(Unsigned { change, op, undo });
-        Ok(change)
+        let start = edit.values.len() as u32;
+        edit.values.extend_from_slice(value);
+        edit.undo.append(&mut undo);
+        let moved = op.map(Ok::<_, EditError>, |slice| Ok(Slice { start, ..slice }))?;
+        edit.ops.push(LocalOp { place, op: moved, value_end: edit.values.len() as u32 });
+        self.count_edit();
+        Ok(Made { change, place })
     }
 
-    /// Signs an edit: fixes its place in the author's chain and makes it part of the history.
-    ///
-    /// An edit that cannot be signed is taken back.
-    pub(crate) fn sign(
-        &mut self,
-        change: ChangeIx,
-        keypair: &Keypair,
-        named: &[Digest],
-    ) -> Result<Change, SignError> {
-        let signed = self.try_sign(change, keypair, named);
-        if signed.is_err() {
-            self.give_up(change);
+    pub(super) fn count_edit(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.edits += 1;
         }
-        signed
     }
 
-    fn try_sign(&mut self, ix: ChangeIx, keypair: &Keypair, named: &[Digest]) -> Result<Change, SignError> {
-        if keypair.author() != self.author_id {
-            return Err(SignError::WrongKey { document: self.author_id, key: keypair.author() });
-        }
-        if let Some(unknown) = named.iter().find(|digest| self.history.find(digest).is_none()) {
-            return Err(SignError::UnknownDependency(*unknown));
-        }
-        let Some(at) = self.unsigned.iter().position(|edit| edit.change == ix) else {
-            return Err(SignError::ChainMoved);
+    /// Claims op numbers in the edit that goes on, or for a new one.
+    pub(super) fn claim(&mut self, span: u64, size: usize) -> Result<(ChangeIx, u32), EditError> {
+        let goes_on = self.goes_on();
+        let (before, ops) = match self.unsigned.last() {
+            Some(edit) if goes_on => (edit.size, edit.ops.len()),
+            Some(_) | None => (CHANGE_BYTES_BESIDE_OPS, 0),
         };
-        let Some(Unsigned { op, .. }) = self.unsigned.get(at).cloned() else {
-            return Err(SignError::ChainMoved);
-        };
-        let mut stands_on = Vec::new();
-        op.names(|made| stands_on.push(made.change));
-        if stands_on.iter().any(|named| self.history.row(*named).status != Status::Signed) {
-            return Err(SignError::BuildsOnUnsigned);
+        check_limit("a change in bytes", before + size, CHANGE_BYTES_MAX)?;
+        check_limit("the ops of a change", ops + 1, CHANGE_OPS_MAX)?;
+        if let (true, Some(edit)) = (goes_on, self.unsigned.last_mut()) {
+            edit.size += size;
+            let place = self.history.row(edit.change).span;
+            self.history.extend(edit.change, span as u32);
+            return Ok((edit.change, place));
         }
-        let prev = self.history.tip(self.author);
-        if let Some(prev) = prev {
-            let (tip, row) = (self.history.row(prev), self.history.row(ix));
-            if tip.branch != row.branch || tip.first_counter + u64::from(tip.span) > row.first_counter {
-                return Err(SignError::ChainMoved);
+        let change = self.history.reserve(self.author, span as u32);
+        self.unsigned.push(Unsigned {
+            change,
+            ops: Vec::new(),
+            values: Vec::new(),
+            undo: Vec::new(),
+            size: CHANGE_BYTES_BESIDE_OPS + size,
+            is_open: self.open.is_some(),
+        });
+        Ok((change, 0))
+    }
+
+    /// Gives back what an op claimed that was not made; gaps between op numbers do no harm.
+    fn unclaim(&mut self, change: ChangeIx, place: u32) {
+        let row = self.history.row(change);
+        let (branch, from) = (row.branch, row.first_counter + u64::from(place));
+        self.history.branch_mut(branch).nodes.forget(from, u64::MAX);
+        if place == 0 {
+            self.unsigned.pop();
+            self.history.row_mut(change).status = Status::Undone;
+        } else {
+            self.history.unclaim(change, place);
+        }
+    }
+
+    /// Whether the next op joins the edit before it.
+    pub(super) fn goes_on(&self) -> bool {
+        self.history.document != DocumentId::DEFAULT
+            && self.open.is_some()
+            && self
+                .unsigned
+                .last()
+                .is_some_and(|edit| edit.is_open && self.history.is_last_claimed(edit.change))
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        self.open.as_ref().map_or(Rank::Edit, |open| open.rank)
+    }
+
+    /// The rank that counts for an own op.
+    pub(super) fn rank_of(&self, rank: Rank) -> Rank {
+        if self.source == Some(self.author_id) { rank } else { Rank::Edit }
+    }
+
+    /// Checks that an op's names and keys can be signed.
+    fn check_names(&self, op: &Op<Made, JsonValue>, size: &mut usize) -> Result<(), EditError> {
+        let (path, key, names) = match &op.kind {
+            OpKind::Set { target, overwrites, .. } => (&target.path[..], None, overwrites.len()),
+            OpKind::Insert { target, .. }
+            | OpKind::Add { target, .. }
+            | OpKind::Text { target, .. }
+            | OpKind::Cut { target, .. } => (&target.path[..], None, 0),
+            OpKind::Put { target, key, overwrites, removals, .. } => {
+                (&target.path[..], Some(key), overwrites.len().max(removals.len()))
             }
-        }
-        let deps = choose_deps(&self.history, prev, &stands_on);
-        let standing = self.history.standing_after(self.author, prev, &deps);
-        if stands_on.iter().any(|named| !self.history.reaches(&standing, *named)) {
-            return Err(SignError::TooManyHeads);
-        }
-        let mut op = op;
-        let mut binding = Vec::new();
-        op.binding_names(|made| binding.push(*made));
-        if !binding.iter().all(|made| self.means(*made, Some(&standing))) {
-            return Err(EditError::Ambiguous.into());
-        }
-        let mut dep_digests: Vec<Digest> = deps.iter().map(|dep| self.history.digest(*dep)).collect();
-        dep_digests.sort_unstable();
-        let header = Header {
-            document: self.history.document,
-            author: self.author_id,
-            seq: standing.seq.into(),
-            prev: prev.map(|prev| self.history.digest(prev)),
-            lamport: standing.lamport.into(),
-            first_counter: self.history.row(ix).first_counter,
-            deps: dep_digests,
+            OpKind::Remove { target, key } => (&target.path[..], Some(key), 0),
+            OpKind::Delete { elements } => (&[][..], None, elements.len()),
+            OpKind::Move { .. } => (&[][..], None, 0),
+            OpKind::Source { name } => (&[][..], Some(name), 0),
         };
-        let change = Change::sign(header, self.history.body(ix), keypair)?;
-        // Overwritten values that share a number with a newly known one take it with them.
-        self.widen(&mut op, Some(&standing));
-        self.settle_overwrites(ix, &op);
-        self.history.settle(ix, &change, standing);
-        self.unsigned.remove(at);
-        if let OpKind::Remove { target, key } = &op.kind {
-            // What arrived between making and signing lies in its past too.
-            self.settle_removal(ix, target, key);
+        check_limit("the names of an op", names, OP_NAMES_MAX)?;
+        check_limit("a path", path.len(), VALUE_DEPTH_MAX)?;
+        for key in path.iter().chain(key) {
+            check_limit("a key", key.len(), KEY_BYTES_MAX)?;
+            *size += key.len() + 2;
         }
-        Ok(change)
+        if self.history.is_without_forks() {
+            return Ok(());
+        }
+        let mut is_clear = true;
+        op.binding_names(|made| is_clear &= self.means(*made, None));
+        if is_clear { Ok(()) } else { Err(EditError::Ambiguous) }
     }
 
     /// Whether the op number of `made` means it, and not a namesake that its author signed as well.
-    fn means(&self, made: Made, standing: Option<&Standing>) -> bool {
+    pub(super) fn means(&self, made: Made, standing: Option<&Standing>) -> bool {
         if self.history.row(made.change).status != Status::Signed {
             return true;
         }
@@ -348,99 +433,4 @@ impl State {
             }
         }
     }
-
-    /// Takes back an edit that was not signed, and the later ones that build on it.
-    pub(crate) fn give_up(&mut self, change: ChangeIx) {
-        let Some(at) = self.unsigned.iter().position(|edit| edit.change == change) else { return };
-        let builds_on: Vec<ChangeIx> = self
-            .unsigned
-            .iter()
-            .skip(at + 1)
-            .filter(|edit| {
-                let mut builds = false;
-                edit.op.names(|made| builds |= made.change == change);
-                builds
-            })
-            .map(|edit| edit.change)
-            .collect();
-        for later in builds_on.into_iter().rev() {
-            self.give_up(later);
-        }
-        let edit = self.unsigned.remove(at);
-        for step in edit.undo.into_iter().rev() {
-            self.undo(change, step);
-        }
-        let row = self.history.row_mut(change);
-        row.status = Status::Undone;
-        let (branch, from, to) = (row.branch, row.first_counter, row.first_counter + u64::from(row.span));
-        self.history.branch_mut(branch).nodes.retain(|(counter, _)| *counter < from || *counter >= to);
-    }
-
-    /// Takes back all edits that are not signed: the author's chain went on without them.
-    pub(crate) fn give_up_all(&mut self) {
-        while let Some(edit) = self.unsigned.last() {
-            self.give_up(edit.change);
-        }
-    }
-
-    fn undo(&mut self, change: ChangeIx, step: Undo) {
-        match step {
-            Undo::Write { node, write } => {
-                self.nodes.remove_writes(node, &[write.made]);
-            }
-            Undo::Overwritten { node, writes } => {
-                writes.into_iter().for_each(|write| self.nodes.add_write(node, write));
-            }
-            Undo::Element { list, element } => {
-                let node = self.nodes.list(list).element(element).node;
-                self.nodes.list_mut(list).take_out(element);
-                self.forget_element(node);
-            }
-            Undo::Addition { node, delta } => self.nodes.add(node, -i128::from(delta)),
-            Undo::Deletion { list, element } => self.nodes.list_mut(list).undelete(element, change),
-            Undo::Put { map, entry, made } => {
-                if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
-                    entry.puts.retain(|put| *put != made);
-                }
-            }
-            Undo::Touch { map, entry } => {
-                if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
-                    entry.touches.retain(|touch| *touch != change);
-                }
-            }
-            Undo::Removal { map, key, dropped, removals_before } => {
-                let history = &self.history;
-                let map = self.nodes.map_mut(map);
-                let Some(state) = map.keys.get_mut(&key) else { return };
-                state.removals.retain(|removal| removal.change != change);
-                let newer = state.removals.clone();
-                let covered =
-                    |earlier: ChangeIx| newer.iter().any(|later| history.is_in_past(earlier, later.change));
-                state.removals.extend(removals_before.into_iter().filter(|removal| !covered(removal.change)));
-                state.removals.sort_unstable();
-                state.removals.dedup();
-                for (entry, touches) in dropped {
-                    if let Some((_, entry)) = map.entries.get_mut(entry as usize) {
-                        entry.touches.extend(touches.into_iter().filter(|touch| !covered(*touch)));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The heads that a change names besides `prev`: all, or as many as fit, first those that the op stands on,
-/// then those of the highest lamport.
-fn choose_deps(history: &History, prev: Option<ChangeIx>, stands_on: &[ChangeIx]) -> Vec<ChangeIx> {
-    let mut heads: Vec<ChangeIx> = history.head_numbers().filter(|head| Some(*head) != prev).collect();
-    if heads.len() > CHANGE_DEPS_MAX {
-        let mut missing: Vec<ChangeIx> = stands_on.to_vec();
-        missing.retain(|named| prev.is_none_or(|prev| !history.is_in_past(*named, prev)));
-        let is_needed = |head: ChangeIx| missing.iter().any(|named| history.is_in_past(*named, head));
-        heads.sort_by_key(|head| {
-            (!is_needed(*head), std::cmp::Reverse(history.row(*head).lamport), history.digest(*head))
-        });
-        heads.truncate(CHANGE_DEPS_MAX);
-    }
-    heads
 }

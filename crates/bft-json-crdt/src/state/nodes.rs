@@ -3,11 +3,15 @@
 //! A node knows its type, its parent and its place there; registers, lists and maps keep their contents in
 //! tables of their own. A struct's fields are consecutive nodes. Nothing stores a path.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use crate::op::Rank;
 use crate::schema::{TypeDef, TypeIx, TypeTable};
 use crate::state::history::{ChangeIx, Made, NO_CHANGE};
-use crate::state::list::List;
+use crate::state::list::{List, ListSeed, Move};
+use crate::state::snapshot::LazyText;
+use crate::state::text::Text;
 
 pub(crate) type NodeIx = u32;
 pub(crate) const NO_NODE: NodeIx = u32::MAX;
@@ -26,12 +30,14 @@ pub(crate) struct Node {
     pub(crate) made: Option<Made>,
 }
 
-/// One value that was written to a register, in the bytes of the change that wrote it.
+/// One value that was written to a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     pub(crate) made: Made,
-    /// Where the value starts in the change's body.
+    /// Where the value starts among the document's values.
     pub(crate) value: u32,
+    /// The rank that counts: everybody's is an edit's but the source author's.
+    pub(crate) rank: Rank,
 }
 
 /// The values of a register that no known write has overwritten. Mostly one: others go to a side table.
@@ -41,14 +47,21 @@ pub(crate) struct Register {
     more: u32,
 }
 
-/// An entry of a map: all puts of one key that had seen the same removals.
+/// An entry of a map: all puts of one key that had seen the same removals, of content of one kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) node: NodeIx,
     pub(crate) removals_seen: Vec<Made>,
-    pub(crate) puts: Vec<Made>,
-    /// Puts and edits inside that no known removal had seen; without one the entry is gone.
-    pub(crate) touches: Vec<ChangeIx>,
+    pub(crate) puts: Vec<(Made, Rank)>,
+    /// Puts and edits inside that no known removal had seen or outranks; without one the entry is gone.
+    pub(crate) touches: Vec<Touch>,
+}
+
+/// A put of an entry, or an edit inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Touch {
+    pub(crate) change: ChangeIx,
+    pub(crate) rank: Rank,
 }
 
 /// What a map knows of one key.
@@ -57,6 +70,9 @@ pub(crate) struct KeyState {
     pub(crate) entries: Vec<u32>,
     /// Removals that no other known removal had seen.
     pub(crate) removals: Vec<Made>,
+    /// All removals that outrank something: by their rank.
+    pub(crate) removals_edit: Vec<Made>,
+    pub(crate) removals_above: Vec<Made>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,6 +91,7 @@ pub(crate) struct Nodes {
     maps: Vec<Map>,
     /// Sums. 2^32 changes of 64-bit numbers cannot overflow them.
     counters: Vec<i128>,
+    texts: Vec<LazyText>,
 }
 
 #[expect(clippy::indexing_slicing, reason = "the numbers of nodes and of their contents are made here only")]
@@ -95,9 +112,18 @@ impl Nodes {
         node
     }
 
+    /// Makes the node that stands for a place which an element of `list` was moved to.
+    pub(crate) fn make_place(&mut self, list: NodeIx, slot: u32) -> NodeIx {
+        let node = self.nodes.len() as NodeIx;
+        self.nodes.push(Node { ty: TypeIx::PLACE, parent: list, slot, payload: u32::MAX, made: None });
+        node
+    }
+
     /// Gives a new node its empty contents.
     fn fill(&mut self, types: &TypeTable, node: NodeIx) {
-        let payload = match types.def(self.node(node).ty) {
+        let ty = types.concrete(self.node(node).ty, None);
+        self.node_mut(node).ty = ty;
+        let payload = match types.def(ty) {
             TypeDef::Register { .. } => {
                 self.registers.push(Register { first: None, more: u32::MAX });
                 self.registers.len() - 1
@@ -110,6 +136,11 @@ impl Nodes {
                 self.counters.push(0);
                 self.counters.len() - 1
             }
+            TypeDef::Text => {
+                self.texts.push(LazyText::new());
+                self.texts.len() - 1
+            }
+            TypeDef::Any { .. } | TypeDef::Place => return,
             TypeDef::Map(_) => {
                 self.maps.push(Map::default());
                 self.maps.len() - 1
@@ -146,6 +177,15 @@ impl Nodes {
         &mut self.maps[payload as usize]
     }
 
+    pub(crate) fn text(&self, node: NodeIx) -> &Text {
+        self.texts[self.node(node).payload as usize].get()
+    }
+
+    pub(crate) fn text_mut(&mut self, node: NodeIx) -> &mut Text {
+        let payload = self.node(node).payload;
+        self.texts[payload as usize].get_mut()
+    }
+
     pub(crate) fn counter(&self, node: NodeIx) -> i128 {
         self.counters[self.node(node).payload as usize]
     }
@@ -161,14 +201,24 @@ impl Nodes {
 
     /// All values of a register that no known write has overwritten, in no particular order.
     pub(crate) fn writes(&self, node: NodeIx) -> impl Iterator<Item = Write> + '_ {
-        let register = &self.registers[self.node(node).payload as usize];
-        let more = self.more_writes.get(register.more as usize).map(|more| &more[..]).unwrap_or_default();
-        register.first.into_iter().chain(more.iter().copied())
+        self.writes_of(self.node(node).payload as usize)
     }
 
     pub(crate) fn add_write(&mut self, node: NodeIx, write: Write) {
-        let payload = self.node(node).payload as usize;
-        let register = &mut self.registers[payload];
+        self.restore_write(self.node(node).payload as usize, write);
+    }
+
+    /// Calls `f` with every value that a register holds.
+    pub(crate) fn for_each_write(&mut self, mut f: impl FnMut(&mut Write)) {
+        for register in &mut self.registers {
+            register.first.iter_mut().for_each(&mut f);
+        }
+        self.more_writes.iter_mut().flatten().for_each(f);
+    }
+
+    /// Gives the `at`-th register one more value.
+    pub(crate) fn restore_write(&mut self, at: usize, write: Write) {
+        let register = &mut self.registers[at];
         if register.first.is_none() {
             register.first = Some(write);
         } else {
@@ -204,6 +254,126 @@ impl Nodes {
         removed
     }
 
+    /// Heap bytes held, but for texts.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let more = self.more_writes.iter().map(|more| more.capacity() * size_of::<Write>());
+        let lists = self.lists.iter().map(List::heap_bytes);
+        let maps = self.maps.iter().map(|map| {
+            let entries = map.entries.iter().map(|(key, entry)| {
+                key.capacity()
+                    + entry.puts.capacity() * size_of::<(Made, Rank)>()
+                    + entry.touches.capacity() * size_of::<Touch>()
+            });
+            map.entries.capacity() * size_of::<(String, Entry)>()
+                + entries.sum::<usize>()
+                + map.keys.len() * size_of::<(String, KeyState)>()
+        });
+        self.nodes.capacity() * size_of::<Node>()
+            + self.registers.capacity() * size_of::<Register>()
+            + self.counters.capacity() * size_of::<i128>()
+            + more.sum::<usize>()
+            + lists.sum::<usize>()
+            + maps.sum::<usize>()
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> NodeIx {
+        self.nodes.len() as NodeIx
+    }
+
+    pub(crate) fn texts(&self) -> &[LazyText] {
+        &self.texts
+    }
+
+    pub(crate) fn text_count(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(crate) fn set_text(&mut self, at: usize, text: LazyText) {
+        self.texts[at] = text;
+    }
+
+    pub(crate) fn lists(&self) -> &[List] {
+        &self.lists
+    }
+
+    pub(crate) fn maps(&self) -> &[Map] {
+        &self.maps
+    }
+
+    pub(crate) fn map_at(&mut self, at: usize) -> &mut Map {
+        &mut self.maps[at]
+    }
+
+    pub(crate) fn counters(&self) -> &[i128] {
+        &self.counters
+    }
+
+    pub(crate) fn restore_counter(&mut self, at: usize, sum: i128) {
+        self.counters[at] = sum;
+    }
+
+    pub(crate) fn register_count(&self) -> usize {
+        self.registers.len()
+    }
+
+    /// The nodes that stand in each list, by their places, with what made each place.
+    pub(crate) fn places_by_list(&self, types: &TypeTable) -> Vec<Vec<(NodeIx, Made)>> {
+        self.by_parent(self.lists.len(), |ty| matches!(types.def(ty), TypeDef::List(_)))
+    }
+
+    /// The nodes of each map's entries.
+    pub(crate) fn entries_by_map(&self, types: &TypeTable) -> Vec<Vec<NodeIx>> {
+        let entries = self.by_parent(self.maps.len(), |ty| matches!(types.def(ty), TypeDef::Map(_)));
+        entries.into_iter().map(|entries| entries.into_iter().map(|(node, _)| node).collect()).collect()
+    }
+
+    /// The nodes below the containers of one kind, each container's in the order of their slots.
+    fn by_parent(&self, count: usize, is_kind: impl Fn(TypeIx) -> bool) -> Vec<Vec<(NodeIx, Made)>> {
+        let mut found = vec![Vec::new(); count];
+        for (number, node) in (0..).zip(&self.nodes).skip(1) {
+            let parent = self.node(node.parent);
+            if is_kind(parent.ty) {
+                let made = node.made.unwrap_or(Made { change: 0, place: 0 });
+                found[parent.payload as usize].push((number, made));
+            }
+        }
+        found
+    }
+
+    /// Fills an empty list; false where the seed is none.
+    pub(crate) fn restore_list(
+        &mut self,
+        at: usize,
+        seed: ListSeed,
+        order: impl Fn(&Move, &Move) -> Ordering,
+    ) -> bool {
+        match List::restore(seed, order) {
+            Some(list) => {
+                self.lists[at] = list;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The nodes of all list elements that were not taken back.
+    pub(crate) fn live_elements(&self, types: &TypeTable) -> Vec<NodeIx> {
+        let elements = (0..).zip(&self.nodes).skip(1).filter(|(_, node)| {
+            node.made.is_some()
+                && node.ty != TypeIx::PLACE
+                && matches!(types.def(self.node(node.parent).ty), TypeDef::List(_))
+        });
+        elements.map(|(number, _)| number).collect()
+    }
+
+    /// The values of the `at`-th register.
+    pub(crate) fn writes_of(&self, at: usize) -> impl Iterator<Item = Write> + '_ {
+        let register = &self.registers[at];
+        let more = self.more_writes.get(register.more as usize).map(|more| &more[..]).unwrap_or_default();
+        register.first.into_iter().chain(more.iter().copied())
+    }
+
     /// Counts the containers above a node, to bound how deep a document can grow.
     pub(crate) fn depth(&self, mut node: NodeIx) -> usize {
         let mut depth = 0;
@@ -216,10 +386,13 @@ impl Nodes {
 }
 
 impl Entry {
-    /// Notes that `change` put or edited the entry; of changes that one branch made, the last suffices.
-    pub(crate) fn touch(&mut self, change: ChangeIx, same_branch: impl Fn(ChangeIx) -> bool) {
-        self.touches.retain(|touch| *touch != change && !same_branch(*touch));
-        self.touches.push(change);
+    /// Notes that a change put or edited the entry; of changes that one branch made at one rank, the last
+    /// suffices.
+    pub(crate) fn touch(&mut self, touch: Touch, same_branch: impl Fn(ChangeIx) -> bool) {
+        self.touches.retain(|other| {
+            other.rank != touch.rank || other.change != touch.change && !same_branch(other.change)
+        });
+        self.touches.push(touch);
     }
 }
 

@@ -65,6 +65,37 @@ impl Sequence {
         }
     }
 
+    /// A sequence of the numbers below `count` that `order` lists, all visible. O(n).
+    pub(crate) fn from_order(order: &[u32], count: u32) -> Self {
+        let mut sequence = Self::new();
+        sequence.leaf_of.resize(count as usize, NONE);
+        sequence.visible.resize(count as usize, false);
+        let mut last: Option<u32> = None;
+        for element in order {
+            sequence.insert(*element, last.map_or(Place::First, Place::After));
+            last = Some(*element);
+        }
+        sequence
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let leaves = self.leaves.iter().map(|leaf| size_of::<Leaf>() + leaf.elements.capacity() * 4);
+        let inners = self.inners.iter().map(|inner| size_of::<Inner>() + inner.children.capacity() * 12);
+        leaves.sum::<usize>() + inners.sum::<usize>() + self.leaf_of.capacity() * 4 + self.visible.capacity()
+    }
+
+    /// All elements in order, visible or not.
+    pub(crate) fn all(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut leaf = self.first_leaf();
+        let leaves = std::iter::from_fn(move || {
+            let current = self.leaves.get(leaf as usize)?;
+            leaf = current.next;
+            Some(current)
+        });
+        leaves.flat_map(|leaf| leaf.elements.iter().copied())
+    }
+
     /// How many elements are visible.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -180,13 +211,7 @@ impl Sequence {
 
     /// The visible elements in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let mut leaf = self.first_leaf();
-        let leaves = std::iter::from_fn(move || {
-            let current = self.leaves.get(leaf as usize)?;
-            leaf = current.next;
-            Some(current)
-        });
-        leaves.flat_map(|leaf| leaf.elements.iter().copied()).filter(|e| self.is_visible(*e))
+        self.all().filter(|e| self.is_visible(*e))
     }
 
     fn first_from(&self, mut leaf: u32) -> Option<u32> {

@@ -1,14 +1,15 @@
 //! What a document shows: values, the conflicts behind them, and where ids and paths lead.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 
 use crate::change::{Body, Change, Digest, inner_element_id, op_id};
 use crate::encoding::DecodeError;
 use crate::keypair::AuthorId;
-use crate::op::{LongName, Name, Op, OpId, OpKind, ROOT_ID, Slice, value_at};
+use crate::op::{LongName, Name, Op, OpId, OpKind, ROOT_ID, Rank, Slice, value_at};
 use crate::schema::TypeDef;
 use crate::state::State;
-use crate::state::history::{ChangeIx, Made, Standing};
+use crate::state::history::{ChangeIx, Made, Standing, Status};
+use crate::state::integrate::has_seen;
 use crate::state::nodes::{NodeIx, ROOT_NODE, Write};
 use crate::value::JsonValue;
 
@@ -52,6 +53,12 @@ pub enum EditKind {
     Remove,
     /// A counter got a number added.
     Add,
+    /// A text got characters.
+    Type,
+    /// A text lost characters.
+    Cut,
+    /// A list's element got another place.
+    Move,
 }
 
 /// What one op of a change touched.
@@ -63,7 +70,8 @@ pub struct Edit {
     pub element: Option<OpId>,
     /// What happened there.
     pub kind: EditKind,
-    /// The value as it was signed; none for deletions and removals.
+    /// The value as it was signed, or how many characters were cut at most; none for deletions, removals and
+    /// moves.
     pub value: Option<JsonValue>,
 }
 
@@ -85,6 +93,8 @@ impl State {
                 let list = self.nodes.list(node);
                 JsonValue::Array(list.iter().map(|element| self.view(list.element(element).node)).collect())
             }
+            TypeDef::Text => JsonValue::String(self.nodes.text(node).content()),
+            TypeDef::Any { .. } | TypeDef::Place => JsonValue::Null,
             TypeDef::Counter => {
                 JsonValue::Integer(self.nodes.counter(node).clamp(i64::MIN.into(), i64::MAX.into()))
             }
@@ -97,37 +107,27 @@ impl State {
     }
 
     pub(crate) fn value_of(&self, node: NodeIx, write: Write) -> JsonValue {
-        let TypeDef::Register { normalize, default } = self.types.def(self.nodes.node(node).ty) else {
+        let TypeDef::Register { normalize, default, .. } = self.types.def(self.nodes.node(node).ty) else {
             return JsonValue::Null;
         };
         // It was checked to fit before it was integrated.
-        let value = value_at(self.history.body(write.made.change), write.value).ok();
+        let value = value_at(&self.values, write.value).ok();
         value.and_then(normalize).unwrap_or_else(default)
     }
 
-    /// The register's order: lamport, author, digest, place in the change. All ranks are equal so far.
-    fn order(&self, made: Made) -> (u32, AuthorId, Digest, ChangeIx, u32) {
-        let row = self.history.row(made.change);
-        let digest = self.history.digest(made.change);
-        // Only unsigned edits share a digest; the later one is the newer.
-        (row.lamport, self.history.author_of(made.change), digest, made.change, made.place)
+    /// The register's order: rank, lamport, author, digest, place in the change.
+    fn compare_writes(&self, a: &Write, b: &Write) -> Ordering {
+        a.rank.cmp(&b.rank).then_with(|| self.history.order(a.made, b.made))
     }
 
     fn winner(&self, node: NodeIx) -> Option<Write> {
-        let mut writes = self.nodes.writes(node);
-        let first = writes.next()?;
-        Some(writes.fold(
-            first,
-            |best, write| {
-                if self.order(write.made) > self.order(best.made) { write } else { best }
-            },
-        ))
+        self.nodes.writes(node).max_by(|a, b| self.compare_writes(a, b))
     }
 
     /// A register's values, the one that it shows first.
     pub(crate) fn ordered_writes(&self, node: NodeIx) -> Vec<Write> {
         let mut writes: Vec<Write> = self.nodes.writes(node).collect();
-        writes.sort_by_cached_key(|write| Reverse(self.order(write.made)));
+        writes.sort_by(|a, b| self.compare_writes(b, a));
         writes
     }
 
@@ -147,6 +147,8 @@ impl State {
     }
 
     /// Edits inside deleted elements that the deletions had not seen, by the element's id.
+    ///
+    /// Texts inside show as a whole, where anybody typed in them unseen.
     pub(crate) fn list_conflicts(&self, list: NodeIx) -> Vec<(OpId, Conflict)> {
         let mut found = Vec::new();
         for element in self.nodes.list(list).deleted() {
@@ -179,10 +181,35 @@ impl State {
         let Some(state) = map.keys.get(key) else { return Vec::new() };
         let entries = state.entries.iter().filter_map(|entry| map.entries.get(*entry as usize));
         let live = entries.map(|(_, entry)| entry).filter(|entry| !entry.touches.is_empty());
-        let last_put = |puts: &[Made]| puts.iter().copied().max_by_key(|put| self.order(*put));
+        let order =
+            |a: &(Made, Rank), b: &(Made, Rank)| a.1.cmp(&b.1).then_with(|| self.history.order(a.0, b.0));
+        let last_put = |puts: &[(Made, Rank)]| puts.iter().copied().max_by(order);
         let mut live: Vec<_> = live.filter_map(|entry| Some((entry.node, last_put(&entry.puts)?))).collect();
-        live.sort_by_cached_key(|(_, put)| Reverse(self.order(*put)));
-        live
+        live.sort_by(|(_, a), (_, b)| order(b, a));
+        live.into_iter().map(|(node, (made, _))| (node, made)).collect()
+    }
+
+    /// Values in removed entries that no removal of the key had seen: edits that a removal outranks.
+    fn outranked_edits(&self, map: NodeIx, key: &str) -> Vec<Conflict> {
+        let known = self.nodes.map(map);
+        let Some(state) = known.keys.get(key) else { return Vec::new() };
+        let removals = state.removals.iter().chain(&state.removals_edit).chain(&state.removals_above);
+        let removals: Vec<Made> = removals.copied().collect();
+        let entries = state.entries.iter().filter_map(|entry| known.entries.get(*entry as usize));
+        let mut found = Vec::new();
+        for (_, entry) in entries.filter(|(_, entry)| entry.touches.is_empty()) {
+            self.for_each_register(entry.node, &mut |state, register| {
+                for write in state.ordered_writes(register) {
+                    let is_seen =
+                        |removal: &Made| has_seen(&state.history, removal.change, write.made.change);
+                    if !removals.iter().any(is_seen) {
+                        found.push(state.conflict(write.made, state.value_of(register, write)));
+                    }
+                }
+            });
+        }
+        found.sort_by_key(|conflict| (Reverse(conflict.lamport), conflict.author, conflict.digest));
+        found
     }
 
     /// What a map holds under a key besides what it shows: other live entries, and other values of the
@@ -198,6 +225,7 @@ impl State {
                 found.push(self.conflict(put, self.view(node)));
             }
         }
+        found.extend(self.outranked_edits(map, key));
         found
     }
 
@@ -211,7 +239,7 @@ impl State {
     pub(crate) fn for_each_register(&self, node: NodeIx, f: &mut dyn FnMut(&Self, NodeIx)) {
         match self.types.def(self.nodes.node(node).ty) {
             TypeDef::Register { .. } => f(self, node),
-            TypeDef::Counter => {}
+            TypeDef::Counter | TypeDef::Text | TypeDef::Any { .. } | TypeDef::Place => {}
             TypeDef::Struct { fields, .. } => {
                 let first = self.nodes.node(node).payload;
                 (first..).zip(fields).for_each(|(field, _)| self.for_each_register(field, f));
@@ -238,7 +266,12 @@ impl State {
                     let first = self.nodes.node(node).payload;
                     visit.extend((first..).take(fields.len()));
                 }
-                TypeDef::List(_) | TypeDef::Map(_) | TypeDef::Counter => {}
+                TypeDef::List(_)
+                | TypeDef::Map(_)
+                | TypeDef::Counter
+                | TypeDef::Text
+                | TypeDef::Any { .. }
+                | TypeDef::Place => {}
             }
         }
         found
@@ -252,7 +285,13 @@ impl State {
         let current = self.nodes.node(node);
         match self.types.def(self.nodes.node(current.parent).ty) {
             TypeDef::Struct { fields, .. } => fields.get(current.slot as usize).map(|(name, _)| *name),
-            TypeDef::Register { .. } | TypeDef::List(_) | TypeDef::Map(_) | TypeDef::Counter => None,
+            TypeDef::Register { .. }
+            | TypeDef::List(_)
+            | TypeDef::Map(_)
+            | TypeDef::Counter
+            | TypeDef::Text
+            | TypeDef::Any { .. }
+            | TypeDef::Place => None,
         }
     }
 
@@ -260,6 +299,11 @@ impl State {
     pub(crate) fn id_of(&self, made: Made) -> OpId {
         let row = self.history.row(made.change);
         let author = self.history.author_of(made.change);
+        if row.status != Status::Signed {
+            let Some((place, alone)) = self.encode_unsigned_alone(made) else { return ROOT_ID };
+            let id = op_id(&self.history.document, &author, row.first_counter + place, &alone);
+            return element_id(id, made.place - place as u32);
+        }
         let body = self.history.body(made.change);
         let Ok(decoded) = Body::decode(body) else { return ROOT_ID };
         if decoded.ops.len() == 1 {
@@ -330,9 +374,12 @@ impl State {
                         entries.get(current.slot as usize).map_or_else(String::new, |e| e.0.clone()),
                     )
                 }
-                TypeDef::Struct { .. } | TypeDef::Register { .. } | TypeDef::Counter => {
-                    PathSegment::Field(self.field_name(node).unwrap_or_default().to_owned())
-                }
+                TypeDef::Struct { .. }
+                | TypeDef::Register { .. }
+                | TypeDef::Counter
+                | TypeDef::Text
+                | TypeDef::Any { .. }
+                | TypeDef::Place => PathSegment::Field(self.field_name(node).unwrap_or_default().to_owned()),
             };
             path.push(segment);
             node = current.parent;
@@ -343,39 +390,30 @@ impl State {
 
     /// What a change of the history touched; ops without effect in this type are left out.
     pub(crate) fn effects(&self, change: &Change) -> Vec<Edit> {
-        let Some(ix) = self.history.find(&change.digest()) else { return Vec::new() };
-        let bytes = change.body_bytes();
-        let Ok(Body { authors, ops }) = Body::decode(bytes) else { return Vec::new() };
-        let standing = self.history.standing(ix);
-        let mut place = 0;
-        let mut edits = Vec::new();
-        for op in ops {
-            let span = op.span() as u32;
-            let resolved = self.resolve_op(op, change.author(), &authors, &standing);
-            if let Some(op) = resolved {
-                self.describe(ix, place, bytes, &op, &mut edits);
-            }
-            place += span;
-        }
-        edits
+        self.history.find(&change.digest()).map(|ix| self.edits_of(ix, None)).unwrap_or_default()
     }
 
-    /// Resolves the names of an op in the past of its change.
+    /// Resolves the names of an op of a change in the history.
     pub(crate) fn resolve_op(
         &self,
         op: Op<Name, Slice>,
-        author: AuthorId,
+        change: ChangeIx,
         authors: &[AuthorId],
         standing: &Standing,
     ) -> Option<Op<Made, Slice>> {
+        let author = self.history.author_of(change);
+        let first = self.history.row(change).first_counter;
         let resolve = |name: Name| {
+            if name.author == 0 && name.counter >= first {
+                return Ok(Made { change, place: (name.counter - first) as u32 });
+            }
             let long = long_name(&name, author, authors).map_err(|_| ())?;
             self.history.resolve(&long, standing).ok_or(())
         };
         op.map(resolve, Ok).ok()
     }
 
-    fn describe(
+    pub(crate) fn describe(
         &self,
         change: ChangeIx,
         place: u32,
@@ -419,6 +457,26 @@ impl State {
                     out.push(Edit { path, element, kind: EditKind::Add, value });
                 }
             }
+            OpKind::Text { target, value, .. } => {
+                if let Ok(node) = self.find_target(target) {
+                    let (path, element) = self.path_of(node);
+                    out.push(Edit { path, element, kind: EditKind::Type, value: value_of(value) });
+                }
+            }
+            OpKind::Cut { target, ranges } => {
+                if let Ok(node) = self.find_target(target) {
+                    let (path, element) = self.path_of(node);
+                    let count = ranges.iter().fold(0u64, |count, range| count.saturating_add(range.count));
+                    out.push(Edit { path, element, kind: EditKind::Cut, value: Some(count.into()) });
+                }
+            }
+            OpKind::Move { element, .. } => {
+                if let Some((list, element)) = self.element_of(*element) {
+                    let (path, element) = self.path_of(self.nodes.list(list).element(element).node);
+                    out.push(Edit { path, element, kind: EditKind::Move, value: None });
+                }
+            }
+            OpKind::Source { .. } => {}
             OpKind::Remove { target, key } => {
                 if let Ok(map) = self.find_target(target) {
                     let (mut path, element) = self.path_of(map);

@@ -174,6 +174,7 @@ pub(super) fn shown(value: JsonValue) -> JsonValue {
         | JsonValue::Bool(_)
         | JsonValue::Integer(_)
         | JsonValue::Number(_)
+        | JsonValue::Text(_)
         | JsonValue::String(_)) => other,
     }
 }

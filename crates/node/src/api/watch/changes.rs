@@ -110,6 +110,7 @@ fn story_of(base: &BaseCrdt<PipelineDoc>, edit: &Edit) -> Option<String> {
         | JsonValue::Bool(_)
         | JsonValue::Integer(_)
         | JsonValue::Number(_)
+        | JsonValue::Text(_)
         | JsonValue::Array(_)
         | JsonValue::Object(_) => None,
     }

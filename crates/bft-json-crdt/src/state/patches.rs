@@ -1,0 +1,332 @@
+//! What changed, as paths and values: for programs that mirror a document and must not read it whole again.
+//!
+//! Patches are made as ops are carried out, and say what the op did to the view. An op inside what a deletion
+//! or a removal hides makes none; one that brings a map's entry back makes one that sets the entry whole.
+
+use crate::limits::PATCHES_MAX;
+use crate::op::{Op, OpKind, Slice};
+use crate::schema::TypeDef;
+use crate::state::State;
+use crate::state::history::Made;
+use crate::state::list::ElementIx;
+use crate::state::nodes::{NodeIx, ROOT_NODE};
+use crate::state::text::CharIx;
+use crate::value::JsonValue;
+
+/// One step from the document's root to what a patch changes, in the view as it is when the patch applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatchStep {
+    /// A field of a struct or an entry of a map.
+    Key(String),
+    /// An element of a list.
+    Index(usize),
+}
+
+/// What a patch does at its path.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum PatchAction {
+    /// The value there, or the whole document at the empty path, is this.
+    Set(JsonValue),
+    /// The map's entry is gone.
+    Remove,
+    /// A list has this element at the index that the path ends with; later ones moved up.
+    Insert(JsonValue),
+    /// The list's element at the index that the path ends with is gone; later ones moved down.
+    Delete,
+    /// The list's element at the index that the path ends with stands at this index once it was taken out.
+    Move {
+        /// The index in the list without the element.
+        to: usize,
+    },
+    /// A text has other characters at a position, counted in Unicode scalar values.
+    Splice {
+        /// Where.
+        position: usize,
+        /// How many characters are gone there.
+        removed: usize,
+        /// What stands there in their place.
+        inserted: String,
+    },
+}
+
+/// One change of a document's view. Patches apply one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patch {
+    /// Where, from the root.
+    pub path: Vec<PatchStep>,
+    /// What happened there.
+    pub action: PatchAction,
+}
+
+impl Patch {
+    /// Carries out the patch on a view that had all patches before it. Returns whether it fit.
+    pub fn apply(&self, view: &mut JsonValue) -> bool {
+        match (self.path.split_last(), &self.action) {
+            (None, PatchAction::Set(value)) => {
+                *view = value.clone();
+                true
+            }
+            (_, PatchAction::Splice { position, removed, inserted }) => {
+                let Some(JsonValue::String(text)) = find(view, &self.path) else { return false };
+                let at = |count: usize| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+                text.replace_range(at(*position)..at(position + removed), inserted);
+                true
+            }
+            (None, _) => false,
+            (Some((last, above)), action) => {
+                let Some(parent) = find(view, above) else { return false };
+                match (parent, last, action) {
+                    (JsonValue::Object(members), PatchStep::Key(key), PatchAction::Set(value)) => {
+                        members.insert(key.clone(), value.clone());
+                        true
+                    }
+                    (JsonValue::Object(members), PatchStep::Key(key), PatchAction::Remove) => {
+                        members.remove(key).is_some()
+                    }
+                    (JsonValue::Array(items), PatchStep::Index(index), action) => {
+                        apply_to_items(items, *index, action)
+                    }
+                    (_, PatchStep::Key(_) | PatchStep::Index(_), _) => false,
+                }
+            }
+        }
+    }
+}
+
+fn apply_to_items(items: &mut Vec<JsonValue>, index: usize, action: &PatchAction) -> bool {
+    let len = items.len();
+    match action {
+        PatchAction::Set(value) => items.get_mut(index).map(|item| *item = value.clone()).is_some(),
+        PatchAction::Insert(value) if index <= len => {
+            items.insert(index, value.clone());
+            true
+        }
+        PatchAction::Delete if index < len => {
+            items.remove(index);
+            true
+        }
+        PatchAction::Move { to } if index < len && *to < len => {
+            let item = items.remove(index);
+            items.insert(*to, item);
+            true
+        }
+        PatchAction::Insert(_)
+        | PatchAction::Delete
+        | PatchAction::Move { .. }
+        | PatchAction::Remove
+        | PatchAction::Splice { .. } => false,
+    }
+}
+
+fn find<'a>(mut value: &'a mut JsonValue, path: &[PatchStep]) -> Option<&'a mut JsonValue> {
+    for step in path {
+        value = match (value, step) {
+            (JsonValue::Object(members), PatchStep::Key(key)) => members.get_mut(key)?,
+            (JsonValue::Array(items), PatchStep::Index(index)) => items.get_mut(*index)?,
+            _ => return None,
+        };
+    }
+    Some(value)
+}
+
+/// The patches since they were last asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patches {
+    list: Vec<Patch>,
+    /// So much changed, or in such a way, that the whole document is to be read again.
+    is_whole: bool,
+}
+
+/// What an op's maps showed before it was carried out, the outermost first.
+pub(crate) struct Before {
+    shown: Vec<(NodeIx, String, Option<NodeIx>)>,
+    mark: usize,
+}
+
+impl State {
+    /// Begins to make patches.
+    pub(crate) fn watch(&mut self) {
+        self.patches.get_or_insert_default();
+    }
+
+    /// The patches since the last call; none unless watched.
+    pub(crate) fn take_patches(&mut self) -> Vec<Patch> {
+        let Some(patches) = &mut self.patches else { return Vec::new() };
+        let taken = std::mem::take(patches);
+        if taken.is_whole {
+            vec![Patch { path: Vec::new(), action: PatchAction::Set(self.view(ROOT_NODE)) }]
+        } else {
+            taken.list
+        }
+    }
+
+    /// Notes that the view changed in a way that patches do not follow.
+    pub(crate) fn patch_whole(&mut self) {
+        if let Some(patches) = &mut self.patches {
+            *patches = Patches { list: Vec::new(), is_whole: true };
+        }
+    }
+
+    pub(crate) fn before(&self, op: &Op<Made, Slice>) -> Before {
+        let mut shown = Vec::new();
+        let node = match &op.kind {
+            OpKind::Set { target, .. }
+            | OpKind::Insert { target, .. }
+            | OpKind::Add { target, .. }
+            | OpKind::Text { target, .. }
+            | OpKind::Cut { target, .. } => self.find_target(target).ok(),
+            OpKind::Put { target, key, .. } | OpKind::Remove { target, key } => {
+                let map = self.find_target(target).ok();
+                let map = map.filter(|map| self.expect_kind(*map, "a map").is_ok());
+                shown.extend(map.map(|map| (map, key.clone(), self.live_entry(map, key))));
+                map
+            }
+            OpKind::Delete { elements } => {
+                elements.first().and_then(|made| self.element_of(*made)).map(|e| e.0)
+            }
+            OpKind::Move { element, .. } => self.element_of(*element).map(|element| element.0),
+            OpKind::Source { .. } => None,
+        };
+        let mut node = node.unwrap_or(ROOT_NODE);
+        while node != ROOT_NODE {
+            let (parent, slot) = (self.nodes.node(node).parent, self.nodes.node(node).slot);
+            if matches!(self.types.def(self.nodes.node(parent).ty), TypeDef::Map(_))
+                && let Some((key, _)) = self.nodes.map(parent).entries.get(slot as usize)
+            {
+                shown.push((parent, key.clone(), self.live_entry(parent, key)));
+            }
+            node = parent;
+        }
+        shown.reverse();
+        Before { shown, mark: self.patch_mark() }
+    }
+
+    pub(crate) fn after(&mut self, before: Before) {
+        for (map, key, shown) in before.shown {
+            if self.live_entry(map, &key) != shown {
+                self.patch_entry(map, &key, before.mark);
+                return;
+            }
+        }
+    }
+
+    /// How many patches there are, to drop later ones again.
+    pub(crate) fn patch_mark(&self) -> usize {
+        self.patches.as_ref().map_or(0, |patches| patches.list.len())
+    }
+
+    fn patch(&mut self, node: NodeIx, step: Option<PatchStep>, make: impl FnOnce(&Self) -> PatchAction) {
+        if self.patches.as_ref().is_none_or(|patches| patches.is_whole) {
+            return;
+        }
+        let Some(mut path) = self.steps_to(node) else { return };
+        path.extend(step);
+        let action = make(self);
+        if let Some(patches) = &mut self.patches {
+            patches.list.push(Patch { path, action });
+            if patches.list.len() > PATCHES_MAX {
+                *patches = Patches { list: Vec::new(), is_whole: true };
+            }
+        }
+    }
+
+    fn drop_after(&mut self, mark: usize) {
+        if let Some(patches) = &mut self.patches {
+            patches.list.truncate(mark);
+        }
+    }
+
+    /// The way to a node in the view; none if the view does not show it.
+    fn steps_to(&self, mut node: NodeIx) -> Option<Vec<PatchStep>> {
+        let mut steps = Vec::new();
+        while node != ROOT_NODE {
+            let current = self.nodes.node(node);
+            steps.push(match self.types.def(self.nodes.node(current.parent).ty) {
+                TypeDef::List(_) => PatchStep::Index(self.nodes.list(current.parent).position(current.slot)?),
+                TypeDef::Map(_) => {
+                    let (key, _) = self.nodes.map(current.parent).entries.get(current.slot as usize)?;
+                    if self.live_entry(current.parent, key) != Some(node) {
+                        return None;
+                    }
+                    PatchStep::Key(key.clone())
+                }
+                TypeDef::Struct { .. } => PatchStep::Key(self.field_name(node)?.to_owned()),
+                TypeDef::Register { .. }
+                | TypeDef::Counter
+                | TypeDef::Text
+                | TypeDef::Any { .. }
+                | TypeDef::Place => return None,
+            });
+            node = current.parent;
+        }
+        steps.reverse();
+        Some(steps)
+    }
+
+    pub(crate) fn patch_set(&mut self, node: NodeIx) {
+        self.patch(node, None, |state| PatchAction::Set(state.view(node)));
+    }
+
+    pub(crate) fn patch_insert(&mut self, list: NodeIx, element: ElementIx, mark: usize) {
+        if self.patches.is_none() {
+            return;
+        }
+        self.drop_after(mark);
+        let Some(index) = self.nodes.list(list).position(element) else { return };
+        let node = self.nodes.list(list).element(element).node;
+        self.patch(list, Some(PatchStep::Index(index)), |state| PatchAction::Insert(state.view(node)));
+    }
+
+    pub(crate) fn patch_delete(&mut self, list: NodeIx, element: ElementIx) {
+        if self.patches.is_none() {
+            return;
+        }
+        let Some(index) = self.nodes.list(list).position(element) else { return };
+        self.patch(list, Some(PatchStep::Index(index)), |_| PatchAction::Delete);
+    }
+
+    /// An element stood at `from` and may stand elsewhere.
+    pub(crate) fn patch_move(&mut self, list: NodeIx, element: ElementIx, from: Option<usize>) {
+        if self.patches.is_none() {
+            return;
+        }
+        let to = self.nodes.list(list).position(element);
+        if let (Some(from), Some(to)) = (from, to)
+            && from != to
+        {
+            self.patch(list, Some(PatchStep::Index(from)), |_| PatchAction::Move { to });
+        }
+    }
+
+    pub(crate) fn patch_entry(&mut self, map: NodeIx, key: &str, mark: usize) {
+        if self.patches.is_none() {
+            return;
+        }
+        self.drop_after(mark);
+        let shown = self.live_entry(map, key);
+        self.patch(map, Some(PatchStep::Key(key.to_owned())), |state| match shown {
+            Some(node) => PatchAction::Set(state.view(node)),
+            None => PatchAction::Remove,
+        });
+    }
+
+    pub(crate) fn patch_typed(&mut self, text: NodeIx, first: CharIx, content: &str) {
+        if self.patches.is_none() {
+            return;
+        }
+        let (position, _) = self.nodes.text(text).position(first);
+        self.patch(text, None, |_| PatchAction::Splice {
+            position,
+            removed: 0,
+            inserted: content.to_owned(),
+        });
+    }
+
+    pub(crate) fn patch_cut(&mut self, text: NodeIx, position: usize, removed: usize) {
+        if self.patches.is_some() {
+            let action = PatchAction::Splice { position, removed, inserted: String::new() };
+            self.patch(text, None, |_| action);
+        }
+    }
+}

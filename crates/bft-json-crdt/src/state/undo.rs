@@ -1,0 +1,95 @@
+//! Taking back edits that were never signed.
+
+use crate::state::State;
+use crate::state::history::{ChangeIx, Status};
+use crate::state::integrate::{Undo, has_seen, move_order};
+use crate::state::list::Move;
+use crate::state::local::Unsigned;
+
+impl State {
+    /// Takes back an edit that was not signed, and the later ones that build on it.
+    pub(crate) fn give_up(&mut self, change: ChangeIx) {
+        let Some(at) = self.unsigned.iter().position(|edit| edit.change == change) else { return };
+        let later = self.unsigned.iter().skip(at + 1);
+        let builds_on: Vec<ChangeIx> =
+            later.filter(|edit| self.stands_on(edit).contains(&change)).map(Unsigned::change).collect();
+        for later in builds_on.into_iter().rev() {
+            self.give_up(later);
+        }
+        let edit = self.unsigned.remove(at);
+        if let (true, Some(open)) = (edit.is_open, &mut self.open) {
+            open.is_overtaken = true;
+        }
+        self.undo_all(change, edit.undo);
+        let row = self.history.row_mut(change);
+        row.status = Status::Undone;
+        let (branch, from, to) = (row.branch, row.first_counter, row.first_counter + u64::from(row.span));
+        self.history.branch_mut(branch).nodes.forget(from, to);
+        self.patch_whole();
+    }
+
+    /// Takes back all edits that are not signed: the author's chain went on without them.
+    pub(crate) fn give_up_all(&mut self) {
+        while let Some(edit) = self.unsigned.last() {
+            self.give_up(edit.change);
+        }
+    }
+
+    pub(super) fn undo_all(&mut self, change: ChangeIx, steps: Vec<Undo>) {
+        for step in steps.into_iter().rev() {
+            self.undo(change, step);
+        }
+    }
+
+    fn undo(&mut self, change: ChangeIx, step: Undo) {
+        match step {
+            Undo::Write { node, write } => {
+                self.nodes.remove_writes(node, &[write.made]);
+            }
+            Undo::Overwritten { node, writes } => {
+                writes.into_iter().for_each(|write| self.nodes.add_write(node, write));
+            }
+            Undo::Element { list, element } => {
+                let node = self.nodes.list(list).element(element).node;
+                self.nodes.list_mut(list).take_out(element);
+                self.forget_element(node);
+            }
+            Undo::Place { list, place, before } => {
+                let history = &self.history;
+                let is_seen = |earlier: &Move, newer: &[Move]| {
+                    newer.iter().any(|later| has_seen(history, later.made.change, earlier.made.change))
+                };
+                let order = |a: &Move, b: &Move| move_order(history, a, b);
+                self.nodes.list_mut(list).take_back_move(place, &before, is_seen, order);
+            }
+            Undo::Addition { node, delta } => self.nodes.add(node, -i128::from(delta)),
+            Undo::Deletion { list, element } => self.nodes.list_mut(list).undelete(element, change),
+            Undo::Typed { text, first, count } => self.nodes.text_mut(text).take_out(first, count),
+            Undo::Hidden { text, stretches } => {
+                for (first, count) in stretches.into_iter().rev() {
+                    self.nodes.text_mut(text).show(first, count);
+                }
+            }
+            Undo::Source => self.source = None,
+            Undo::Put { map, entry, made } => {
+                if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
+                    entry.puts.retain(|(put, _)| *put != made);
+                    // The entry goes by the name of another put, if one is left.
+                    let (node, left) = (entry.node, entry.puts.first().map(|(put, _)| *put));
+                    let node = self.nodes.node_mut(node);
+                    if node.made == Some(made) && left.is_some() {
+                        node.made = left;
+                    }
+                }
+            }
+            Undo::Touch { map, entry } => {
+                if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
+                    entry.touches.retain(|touch| touch.change != change);
+                }
+            }
+            Undo::Removal { map, key, dropped, removals_before, made } => {
+                self.undo_removal(made, map, &key, dropped, removals_before);
+            }
+        }
+    }
+}

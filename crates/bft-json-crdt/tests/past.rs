@@ -1,0 +1,113 @@
+//! The document at past heads: shown, authored at, and compared.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
+
+#[path = "workflow/document.rs"]
+mod workflow;
+
+use std::collections::BTreeSet;
+
+use bft_json_crdt::Digest;
+use bft_json_crdt::json_crdt::{Change, CrdtNode, HistoryEntry, Rank, SignError};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::json;
+use workflow::{Step, edit, history, key, open, past, replayed, steps, text};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn past_heads_show_what_a_replica_with_their_past_shows(
+        steps in steps(),
+        picks in prop::collection::vec(prop::collection::vec(any::<Index>(), 0..3), 1..5),
+    ) {
+        let (base, log) = history(&steps);
+        prop_assume!(!log.is_empty());
+        let mut all: Vec<Vec<Digest>> =
+            picks.iter().map(|pick| pick.iter().map(|at| log[at.index(log.len())].digest()).collect()).collect();
+        all.push(base.heads());
+        for heads in &all {
+            let expected = replayed(past(&log, heads));
+            let shown = base.at(heads).unwrap();
+            prop_assert_eq!(text(&shown), text(&expected));
+            prop_assert_eq!(shown.heads(), expected.heads());
+        }
+        for pair in all.windows(2) {
+            let mut view = CrdtNode::view(&base.at(&pair[0]).unwrap().doc);
+            for patch in base.compare(&pair[0], &pair[1]).unwrap() {
+                prop_assert!(patch.apply(&mut view), "{:?} on {}", patch, view);
+            }
+            prop_assert_eq!(view, CrdtNode::view(&base.at(&pair[1]).unwrap().doc));
+        }
+    }
+
+    #[test]
+    fn what_is_authored_at_past_heads_is_concurrent_and_converges(
+        steps in steps(),
+        pick in prop::collection::vec(any::<Index>(), 0..3),
+        late in prop::collection::vec(any::<Index>(), 3),
+    ) {
+        let (mut base, log) = history(&steps);
+        prop_assume!(!log.is_empty());
+        let mut heads: Vec<Digest> = pick.iter().map(|at| log[at.index(log.len())].digest()).collect();
+        heads.extend(log.iter().rfind(|change| change.author() == key(1).author()).map(Change::digest));
+        let known = past(&log, &heads);
+        let mut expected = replayed(known.clone());
+        let position = late[0].index(expected.doc.notes.len() + 1);
+        let steps = [Step::Push(0, late[1], 3), Step::Move(0, late[1], late[2]), Step::Put(0, 1)];
+        let authored = base
+            .transact_at(&heads, &key(1), Rank::Edit, |doc| {
+                doc.notes.insert(position, "past").keep()?;
+                steps.iter().try_for_each(|step| edit(doc, step))
+            })
+            .unwrap();
+        // Where its heads are, it says what was edited there; elsewhere it merges as any concurrent change.
+        prop_assert!(expected.apply_changes(authored.clone()).states.iter().all(|state| state.is_applied()));
+        prop_assert_eq!(expected.doc.notes.slice(position, 4), "past");
+        let mut other = replayed(log.clone());
+        prop_assert!(other.apply_changes(authored.clone()).states.iter().all(|state| state.is_applied()));
+        prop_assert_eq!(text(&other), text(&base));
+        let context: BTreeSet<Digest> = past(&log, &heads).iter().map(Change::digest).collect();
+        let named = authored.iter().flat_map(|change| change.deps().to_vec());
+        prop_assert!(named.into_iter().all(|dep| context.contains(&dep)));
+    }
+}
+
+#[test]
+fn authoring_where_the_own_chain_is_older_is_refused() {
+    let mut alice = open(1);
+    let first = alice.transact(&key(1), |doc| doc.notes.insert(0, "a").keep()).unwrap()[0].digest();
+    let second = alice.transact(&key(1), |doc| doc.notes.insert(1, "b").keep()).unwrap()[0].digest();
+    let refused = alice.transact_at(&[first], &key(1), Rank::Edit, |doc| doc.notes.cut(0, 1).keep());
+    assert_eq!(refused.unwrap_err(), SignError::WithoutOwn(second));
+    assert!(alice.at(&[Digest([1; 32])]).is_err());
+    let mut view = alice.at(&[first]).unwrap();
+    assert_eq!(view.doc.notes.text(), "a");
+    assert_eq!(view.transact(&key(1), |doc| doc.notes.cut(0, 1).keep()).unwrap_err(), SignError::PastView);
+    assert_eq!(view.doc.notes.text(), "a");
+    assert_eq!(alice.doc.notes.text(), "ab");
+}
+
+#[test]
+fn a_node_tells_who_edited_it_and_what() {
+    let (mut alice, mut bob) = (open(1), open(2));
+    let put = alice.transact(&key(1), |doc| doc.jobs.put("deploy", json!({"name": "d", "body": "x"})).keep());
+    let _ = bob.apply_changes(put.unwrap());
+    let renamed =
+        bob.transact(&key(2), |doc| doc.jobs.get("deploy").unwrap().name.set("ship").keep()).unwrap();
+    let _ = alice.apply_changes(renamed.clone());
+    alice.transact(&key(1), |doc| doc.notes.insert(0, "unrelated").keep()).unwrap();
+    alice.transact(&key(1), |doc| doc.jobs.get("deploy").unwrap().body.insert(1, "y").keep()).unwrap();
+    let job = alice.doc.jobs.get("deploy").unwrap();
+    let who = |history: Vec<HistoryEntry>| -> Vec<_> {
+        history.iter().map(|entry| (entry.author, entry.edits.len())).collect()
+    };
+    let (a, b) = (key(1).author(), key(2).author());
+    assert_eq!(who(job.history()), [(a, 1), (b, 1), (a, 1)]);
+    assert_eq!(who(job.name.history()), [(a, 1), (b, 1)]);
+    assert_eq!(who(alice.doc.notes.history()), [(a, 1)]);
+    assert_eq!(alice.history(0, 10).len(), 4);
+    assert_eq!(alice.history(1, 1)[0].digest, renamed[0].digest());
+    assert_eq!(job.name.history()[1].edits[0].value, Some("ship".into()));
+}
