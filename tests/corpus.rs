@@ -37,6 +37,11 @@ fn changes_are_replayed() {
 }
 
 #[test]
+fn bundles_are_replayed() {
+    replay("bundle");
+}
+
+#[test]
 fn signed_ops_are_replayed() {
     replay("signed_op");
 }

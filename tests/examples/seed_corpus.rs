@@ -4,6 +4,7 @@
 use std::io;
 use std::path::Path;
 
+use bft_json_crdt::bundle::{Signatures, encode as encode_bundle};
 use bft_json_crdt::json_crdt::SignedOp;
 use gangline_tests::sample;
 use gangline_wire::{SyncMessage, encode};
@@ -15,6 +16,10 @@ fn main() -> io::Result<()> {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join(format!("valid-{name}")), bytes)
     };
+    for (name, signatures) in [("covering", Signatures::Covering), ("all", Signatures::All)] {
+        write("bundle", name, &encode_bundle(&sample::history(), signatures).map_err(io::Error::other)?)?;
+    }
+    write("bundle", "of-nothing", &encode_bundle(&[], Signatures::All).map_err(io::Error::other)?)?;
     let history = sample::history().into_iter().filter_map(|change| change.try_into().ok());
     let history: Vec<SignedOp> = history.collect();
     for (name, op) in sample::next_ops() {

@@ -4,6 +4,7 @@
 //! known to be valid. A check is about the decoder and all that its value then goes through, so a fuzzer
 //! that gets past the decoder reaches the engine.
 
+use bft_json_crdt::bundle;
 use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, OpState, SignedOp};
 use bft_json_crdt::keypair::Keypair;
 use gangline_doc::PipelineDoc;
@@ -21,7 +22,8 @@ pub struct Target {
 }
 
 /// All checks.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
+    Target { name: "bundle", check: bundle },
     Target { name: "change", check: change },
     Target { name: "signed_op", check: signed_op },
     Target { name: "text_frame", check: text_frame },
@@ -42,6 +44,53 @@ pub fn change(data: &[u8]) -> bool {
     assert_eq!(change.verify(), author_is_known(&change));
     is_judged_alike(&change);
     true
+}
+
+/// A bundle of changes. It gets the checksums that fit it, because no fuzzer guesses those.
+pub fn bundle(data: &[u8]) -> bool {
+    /// Where a fuzzer has seen enough.
+    const BYTES_MAX: u64 = 4 << 20;
+    let mut data = data.to_vec();
+    fit_checksums(&mut data);
+    let Ok(decoder) = bundle::decode(&data) else { return false };
+    let (count, bytes) = (decoder.change_count(), decoder.change_bytes());
+    let (mut is_whole, mut changes, mut read) = (true, Vec::new(), 0);
+    for change in decoder {
+        let Ok(change) = change.map(|change| change.change) else {
+            is_whole = false;
+            break;
+        };
+        let again = Change::decode(change.bytes(), *change.signature());
+        assert_eq!(again.as_ref().map(Change::digest), Ok(change.digest()), "what comes out is a change");
+        read += change.bytes().len() as u64;
+        changes.push(change);
+        if read > BYTES_MAX {
+            break;
+        }
+    }
+    assert!(changes.len() as u64 <= count && read <= bytes, "more than the head says");
+    let encoded = bundle::encode(&changes, bundle::Signatures::All).expect("changes of one document");
+    let again = bundle::decode(&encoded).expect("a bundle that was encoded");
+    let again = again.map(|change| change.expect("a bundle that was encoded").change);
+    assert!(again.map(|change| change.digest()).eq(changes.iter().map(Change::digest)));
+    is_whole && read <= BYTES_MAX
+}
+
+/// Gives head and chunks of a bundle the checksums that fit them, as far as their lengths make sense.
+fn fit_checksums(bundle: &mut [u8]) {
+    const HEAD: usize = 57;
+    let Some((head, mut rest)) = bundle.split_at_mut_checked(HEAD) else { return };
+    if let Some((checksum, chunks)) = rest.split_first_chunk_mut::<4>() {
+        *checksum = crc32fast::hash(head).to_le_bytes();
+        rest = chunks;
+        while let Some((len, after)) = rest.split_first_chunk_mut::<4>() {
+            let Some((checksum, after)) = after.split_first_chunk_mut::<4>() else { return };
+            let len = u32::from_le_bytes(*len) as usize;
+            let Some((payload, after)) = after.split_at_mut_checked(len) else { return };
+            *checksum = crc32fast::hash(payload).to_le_bytes();
+            rest = after;
+        }
+    }
 }
 
 /// One signed op as JSON, as it stands in every v1 frame.

@@ -34,11 +34,12 @@ mod encoder;
 mod layout;
 mod ops;
 mod seen;
+#[cfg(test)]
+mod tests;
 mod values;
 
-pub(crate) use covering::kept;
-pub(crate) use decoder::check;
-pub use decoder::{BundledChange, Decoder, decode};
+pub use covering::kept;
+pub use decoder::{BundledChange, Decoder, check, decode};
 pub use encoder::{Encoder, encode};
 
 use crate::change::DocumentId;

@@ -78,3 +78,6 @@ pub(crate) fn zigzag(n: i64) -> u64 {
 pub(crate) fn unzigzag(n: u64) -> i64 {
     (n >> 1) as i64 ^ -((n & 1) as i64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ use crate::op::OpId;
 use crate::schema::{TypeIx, TypeTable};
 use at::Checkpoint;
 use field_index::FieldIndexes;
-use history::History;
+use history::{ChangeIx, History};
 use local::Unsigned;
 use nodes::{NO_NODE, NodeIx, Nodes};
 use patches::Patches;
@@ -62,7 +62,9 @@ pub(crate) struct State {
     /// The transaction that has begun.
     open: Option<Open>,
     /// Whose ranks count, once known.
-    source: Option<AuthorId>,
+    /// The changes that declare the source, but for those with an earlier one in their past: ranks count from
+    /// there on.
+    sources: Vec<ChangeIx>,
     patches: Option<Patches>,
     /// It shows the document at past heads, and its author's chain may have gone on elsewhere.
     is_past: bool,
@@ -102,7 +104,7 @@ impl State {
             author_id,
             unsigned: Vec::new(),
             open: None,
-            source: None,
+            sources: Vec::new(),
             patches: None,
             is_past: false,
             checkpoint: None,
@@ -132,7 +134,7 @@ impl State {
     }
 
     pub(crate) fn source(&self) -> Option<AuthorId> {
-        self.source
+        self.sources.first().map(|declared| self.history.author_of(*declared))
     }
 
     pub(crate) fn author_id(&self) -> AuthorId {

@@ -5,12 +5,13 @@
 
 use bft_json_crdt::counter_crdt::CounterCrdt;
 use bft_json_crdt::json_crdt::{
-    BaseCrdt, Change, CrdtNode, JsonValue, OpState, SignedOp, UnsignedOp, add_crdt_fields,
+    BaseCrdt, Change, CrdtNode, DocumentId, JsonValue, OpState, SignedOp, UnsignedOp, add_crdt_fields,
 };
 use bft_json_crdt::keypair::Keypair;
 use bft_json_crdt::list_crdt::ListCrdt;
 use bft_json_crdt::lww_crdt::LwwRegisterCrdt;
 use bft_json_crdt::map_crdt::MapCrdt;
+use bft_json_crdt::text_crdt::TextCrdt;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
@@ -22,6 +23,7 @@ struct Card {
     points: LwwRegisterCrdt<i64>,
     tags: ListCrdt<LwwRegisterCrdt<String>>,
     votes: CounterCrdt,
+    notes: TextCrdt,
 }
 
 #[add_crdt_fields]
@@ -31,6 +33,7 @@ struct Board {
     people: MapCrdt<Card>,
     names: MapCrdt<LwwRegisterCrdt<JsonValue>>,
     title: LwwRegisterCrdt<String>,
+    body: TextCrdt,
 }
 
 /// What a replica does next.
@@ -46,6 +49,12 @@ enum Step {
     Put(usize, u8, i64),
     Remove(usize, u8),
     Inside(usize, u8, i64),
+    /// Types into the board's text, or into that of a card or of an entry.
+    Type(usize, Index, u8),
+    Cut(usize, Index, u8),
+    Move(usize, Index, Index),
+    /// Some edits in one transaction, between which a delivery may come, committed or rolled back.
+    Transact(usize, usize, u64, [u8; 3], bool),
     /// One replica gets some of another's changes, shuffled and with repeats, singly or as a batch.
     Deliver(usize, usize, u64, bool),
     /// Edits that are made before a delivery and signed after it.
@@ -71,6 +80,11 @@ fn steps(replicas: usize, liars: bool) -> impl Strategy<Value = Vec<Step>> {
         3 => (who.clone(), key.clone(), any::<i64>()).prop_map(|(r, k, n)| Step::Put(r, k, n)),
         2 => (who.clone(), key.clone()).prop_map(|(r, k)| Step::Remove(r, k)),
         2 => (who.clone(), key.clone(), any::<i64>()).prop_map(|(r, k, n)| Step::Inside(r, k, n)),
+        4 => (who.clone(), any_index(), any::<u8>()).prop_map(|(r, i, n)| Step::Type(r, i, n)),
+        3 => (who.clone(), any_index(), any::<u8>()).prop_map(|(r, i, n)| Step::Cut(r, i, n)),
+        4 => (who.clone(), any_index(), any_index()).prop_map(|(r, i, j)| Step::Move(r, i, j)),
+        4 => (who.clone(), who.clone(), any::<u64>(), any::<[u8; 3]>(), prop::bool::weighted(0.8))
+            .prop_map(|(a, b, seed, kinds, ends)| Step::Transact(a, b, seed, kinds, ends)),
         1 => (who.clone(), any::<u8>()).prop_map(|(r, n)| Step::GiveUp(r, n)),
         4 => (who.clone(), who.clone(), any::<u64>(), any::<u8>())
             .prop_map(|(a, b, seed, kind)| Step::Late(a, b, seed, kind)),
@@ -92,12 +106,27 @@ struct Replica {
     /// Copies of the document from before each own change.
     copies: Vec<(BaseCrdt<Board>, usize)>,
     lies: bool,
+    /// The view of a replica that is watched, as the patches make it.
+    mirror: Option<JsonValue>,
 }
 
 impl Replica {
-    fn new(index: usize, lies: bool) -> Self {
+    fn new(index: usize, document: DocumentId, lies: bool) -> Self {
         let key = Keypair::from_seed(&[index as u8 + 1; 32]);
-        Self { base: BaseCrdt::new(&key), key, log: Vec::new(), copies: Vec::new(), lies }
+        let mut base = BaseCrdt::with_document(&key, document);
+        let mirror = (index == 0).then(|| {
+            base.watch();
+            CrdtNode::view(&base.doc)
+        });
+        Self { base, key, log: Vec::new(), copies: Vec::new(), lies, mirror }
+    }
+
+    /// The patches since the last call make the view out of what it was then.
+    fn check_patches(&mut self) {
+        let Some(mirror) = &mut self.mirror else { return };
+        let patches = self.base.take_patches();
+        assert!(patches.iter().all(|patch| patch.apply(mirror)), "{patches:?}");
+        assert_eq!(mirror.to_string(), CrdtNode::view(&self.base.doc).to_string(), "{patches:?}");
     }
 
     fn sign(&mut self, edit: impl FnOnce(&Board) -> Option<UnsignedOp>) {
@@ -109,6 +138,17 @@ impl Replica {
         assert_eq!(self.base.apply(op.clone()), OpState::Ok);
         let op: SignedOp = serde_json::from_str(&serde_json::to_string(&op).unwrap()).unwrap();
         self.log.push(op.into_change());
+    }
+
+    /// The text that a step is about.
+    fn text(&self, at: Index, n: u8) -> TextCrdt {
+        let board = &self.base.doc;
+        let card = match n % 3 {
+            0 => None,
+            1 => board.cards.get(at.index(board.cards.len().max(1))).cloned(),
+            _ => board.people.get("0"),
+        };
+        card.map_or(board.body.clone(), |card| card.notes)
     }
 
     fn step(&mut self, step: &Step) {
@@ -154,6 +194,21 @@ impl Replica {
             Step::Inside(_, key, n) => {
                 self.sign(|board| Some(board.people.get(&format!("{key}"))?.points.set(n)));
             }
+            Step::Type(_, at, n) => {
+                let text = self.text(at, n);
+                let words = ["a", "bc", "d", "ef🐕", "ß"];
+                self.sign(|_| Some(text.insert(at.index(text.len() + 1), words[usize::from(n) % 5])));
+            }
+            Step::Cut(_, at, n) => {
+                let text = self.text(at, n);
+                let from = at.index(text.len().max(1));
+                let most = text.len() - from;
+                self.sign(|_| (most > 0).then(|| text.cut(from, 1 + usize::from(n) % most)));
+            }
+            Step::Move(_, from, to) => self.sign(|board| {
+                let len = board.cards.len();
+                (len > 0).then(|| board.cards.move_idx(from.index(len), to.index(len)))
+            }),
             Step::GiveUp(_, n) => {
                 let before = CrdtNode::view(&self.base.doc);
                 let first = self.base.doc.cards.insert_idx(0, json!({"title": "never", "points": n}));
@@ -161,7 +216,11 @@ impl Replica {
                 let third = self.base.doc.names.put("0", "never");
                 let fourth = self.base.doc.people.remove("1");
                 let fifth = self.base.doc.cards[0].votes.add(7);
-                drop((first, second, fourth, third, fifth));
+                let sixth = self.base.doc.cards.move_idx(0, self.base.doc.cards.len() - 1);
+                let seventh = self.base.doc.body.insert(0, "never");
+                let eighth = self.base.doc.body.cut(2, self.base.doc.body.len() - 2);
+                let ninth = self.base.doc.people.put("2", json!({"title": "never", "tags": ["never"]}));
+                drop((first, second, fourth, third, fifth, eighth, seventh, sixth, ninth));
                 assert_eq!(CrdtNode::view(&self.base.doc), before);
             }
             Step::Equivocate(_, back) => {
@@ -171,6 +230,12 @@ impl Replica {
                     // signed is known to all who got it.
                     let forgotten = self.log.split_off(known);
                     self.base = base;
+                    if let Some(mirror) = &mut self.mirror {
+                        // Its patches lead from another view to another one.
+                        self.base.watch();
+                        self.base.take_patches();
+                        *mirror = CrdtNode::view(&self.base.doc);
+                    }
                     self.copies.clear();
                     self.sign(|board| Some(board.title.set("the other story")));
                     self.sign(|board| {
@@ -178,19 +243,23 @@ impl Replica {
                     });
                     self.sign(|board| Some(board.cards.get(0)?.points.set(-1)));
                     self.sign(|board| Some(board.people.put("1", json!({"title": "forked"}))));
+                    self.sign(|board| Some(board.body.insert(board.body.len() / 2, "forked")));
+                    self.sign(|board| Some(board.body.cut(0, 1)));
+                    self.sign(|board| Some(board.cards.move_idx(board.cards.len() - 1, 0)));
                     for change in forgotten {
                         self.log.extend(self.base.apply_changes(vec![change]).applied);
                     }
                 }
             }
-            Step::Deliver(..) | Step::Late(..) => {}
+            Step::Deliver(..) | Step::Late(..) | Step::Transact(..) => {}
         }
     }
 
     /// Two edits that are not signed yet.
     fn make(&self, kind: u8) -> Vec<UnsignedOp> {
         let board = &self.base.doc;
-        let one = |kind: u8| match kind % 8 {
+        let len = board.body.len();
+        let one = |kind: u8| match kind % 14 {
             0 => Some(board.cards.insert_idx(0, json!({"title": "late", "tags": ["z"]}))),
             1 => Some(board.cards.push(json!({"title": "late"}))),
             2 => board.cards.get(0).map(|card| card.title.set("late")),
@@ -198,9 +267,15 @@ impl Replica {
             4 => Some(board.people.put("0", json!({"title": "late", "tags": ["z"]}))),
             5 => board.people.try_remove("0").ok(),
             6 => board.people.get("0").map(|person| person.points.set(1)),
+            7 => Some(board.body.insert(len / 2, "late")),
+            8 => (len > 0).then(|| board.body.cut(len / 3, 1 + len / 4)),
+            9 => board.cards.get(0).map(|card| card.notes.insert(0, "late")),
+            10 => board.people.get("0").map(|person| person.notes.insert(person.notes.len(), "late")),
+            11 => (!board.cards.is_empty()).then(|| board.cards.move_idx(0, board.cards.len() - 1)),
+            12 => (!board.cards.is_empty()).then(|| board.cards.move_idx(board.cards.len() - 1, 0)),
             _ => Some(board.title.set("late")),
         };
-        [one(kind), one(kind / 8)].into_iter().flatten().collect()
+        [one(kind), one(kind / 14)].into_iter().flatten().collect()
     }
 
     fn sign_late(&mut self, edits: Vec<UnsignedOp>) {
@@ -211,6 +286,14 @@ impl Replica {
                 self.log.push(op.into_change());
             }
         }
+    }
+
+    fn commit(&mut self) {
+        if self.lies {
+            self.copies.push((self.base.clone(), self.log.len()));
+        }
+        // What is committed is recorded; else all of it was taken back, and what arrives meanwhile may do so.
+        self.log.extend(self.base.commit(&self.key).unwrap_or_default());
     }
 
     fn receive(&mut self, mut changes: Vec<Change>, seed: u64, batch: bool) {
@@ -234,8 +317,8 @@ fn shuffle<T>(items: &mut [T], mut seed: u64) {
     }
 }
 
-fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
-    let mut team: Vec<Replica> = (0..replicas).map(|index| Replica::new(index, liars)).collect();
+fn run(replicas: usize, document: DocumentId, steps: &[Step], liars: bool) -> Vec<Replica> {
+    let mut team: Vec<Replica> = (0..replicas).map(|index| Replica::new(index, document, liars)).collect();
     for step in steps {
         match step {
             Step::Deliver(from, to, seed, batch) => {
@@ -252,6 +335,20 @@ fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
                 team[*to].receive(changes, *seed, kind % 2 == 0);
                 team[*to].sign_late(edits);
             }
+            Step::Transact(from, to, seed, kinds, commits) => {
+                team[*to].base.begin();
+                for (kind, at) in kinds.iter().zip(0..) {
+                    if at == 2 {
+                        let mut changes = team[*from].log.clone();
+                        shuffle(&mut changes, *seed);
+                        changes.truncate(changes.len() * 2 / 3 + 1);
+                        team[*to].receive(changes, *seed, true);
+                    }
+                    let edits = team[*to].make(*kind);
+                    edits.into_iter().for_each(|edit| edit.keep().unwrap_or(()));
+                }
+                if *commits { team[*to].commit() } else { team[*to].base.roll_back() }
+            }
             Step::Insert(who, ..)
             | Step::Delete(who, ..)
             | Step::Points(who, ..)
@@ -262,15 +359,20 @@ fn run(replicas: usize, steps: &[Step], liars: bool) -> Vec<Replica> {
             | Step::Put(who, ..)
             | Step::Remove(who, ..)
             | Step::Inside(who, ..)
+            | Step::Type(who, ..)
+            | Step::Cut(who, ..)
+            | Step::Move(who, ..)
             | Step::GiveUp(who, ..)
             | Step::Equivocate(who, ..) => team[*who].step(step),
         }
+        team[0].check_patches();
     }
     // Everybody tells everybody everything.
     for from in 0..replicas {
         for to in 0..replicas {
             let changes = team[from].log.clone();
             team[to].receive(changes, (from * 31 + to) as u64, from % 2 == 0);
+            team[0].check_patches();
         }
     }
     team
@@ -314,18 +416,19 @@ fn check_agreement(team: &[Replica]) {
         assert!(team.iter().all(|replica| replica.base.effects(change) == effects));
     }
     // A restart replays a replica's own log, and a newcomer gets everything backwards.
+    let document = first.base.document();
     let stranger = Keypair::from_seed(&[99; 32]);
-    let mut reloaded = BaseCrdt::<Board>::new(&first.key);
+    let mut reloaded = BaseCrdt::<Board>::with_document(&first.key, document);
     reloaded.load(first.log.clone()).unwrap();
-    let mut backwards = BaseCrdt::<Board>::new(&stranger);
+    let mut backwards = BaseCrdt::<Board>::with_document(&stranger, document);
     for change in first.log.iter().rev() {
         assert!(!backwards.apply_changes(vec![change.clone()]).states[0].is_refused());
     }
-    let mut whole = BaseCrdt::<Board>::new(&stranger);
+    let mut whole = BaseCrdt::<Board>::with_document(&stranger, document);
     let _ = whole.apply_changes(first.log.iter().rev().cloned().collect());
     // Only the last change of each author carries a valid signature.
     let tips: Vec<_> = first.base.version_vector().into_values().flatten().map(|(_, tip)| tip).collect();
-    let mut covered = BaseCrdt::<Board>::new(&stranger);
+    let mut covered = BaseCrdt::<Board>::with_document(&stranger, document);
     let bare = first.log.iter().map(|change| {
         if tips.contains(&change.digest()) { change.clone() } else { change.with_signature([7; 64]) }
     });
@@ -338,17 +441,22 @@ fn check_agreement(team: &[Replica]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(160))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn honest_replicas_converge(steps in steps(3, false)) {
-        let team = run(3, &steps, false);
+        let team = run(3, DocumentId::DEFAULT, &steps, false);
         check_agreement(&team);
         prop_assert!(team[0].base.equivocations().is_empty());
     }
 
     #[test]
     fn replicas_converge_although_authors_equivocate(steps in steps(3, true)) {
-        check_agreement(&run(3, &steps, true));
+        check_agreement(&run(3, DocumentId::DEFAULT, &steps, true));
+    }
+
+    #[test]
+    fn replicas_converge_although_authors_equivocate_in_changes_of_many_ops(steps in steps(3, true)) {
+        check_agreement(&run(3, DocumentId([7; 32]), &steps, true));
     }
 }

@@ -6,9 +6,9 @@ use super::{COVERED_CHANGES_MAX, Signatures};
 use crate::change::{Change, Digest};
 use crate::keypair::AuthorId;
 
-/// Says of each change whether its signature is kept. A signature of zeros stands for one that was left out
-/// before, and is not. O(changes).
-pub(crate) fn kept(changes: &[Change], signatures: Signatures) -> Vec<bool> {
+/// Returns for each change whether a bundle keeps its signature, as [`super::encode`] does. A signature of zeros
+/// stands for one that was left out before, and is not kept. O(changes).
+pub fn kept(changes: &[Change], signatures: Signatures) -> Vec<bool> {
     let has_signature = |change: &Change| *change.signature() != [0; 64];
     if signatures == Signatures::All {
         return changes.iter().map(has_signature).collect();

@@ -29,7 +29,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoder<'_>, BundleError> {
     let (head, rest) = bytes.split_at_checked(HEAD_BYTES).unwrap_or((bytes, &[]));
     let mut reader = Reader::new(head);
     let head_error = |_| BundleError::HeadChecksum;
-    if reader.array("the magic").ok() != Some(*MAGIC) {
+    if reader.array("the magic") != Ok(*MAGIC) {
         return Err(BundleError::NotABundle);
     }
     let found = reader.byte("the version").map_err(head_error)?;
@@ -56,6 +56,30 @@ pub fn decode(bytes: &[u8]) -> Result<Decoder<'_>, BundleError> {
         ready: Vec::new().into_iter(),
         is_over: false,
     })
+}
+
+/// Looks at the checksums of a bundle and decodes nothing: whether it is as it was written. O(bytes).
+///
+/// # Errors
+///
+/// [`BundleError`] for a head that is none, and for the first chunk that is cut off or does not have its checksum.
+pub fn check(bytes: &[u8]) -> Result<(), BundleError> {
+    let mut reader = Reader::new(decode(bytes)?.rest);
+    let mut chunk = 0;
+    while !reader.rest().is_empty() {
+        read_payload(&mut reader, chunk)?;
+        chunk += 1;
+    }
+    Ok(())
+}
+
+/// Reads a chunk whose payload has its checksum.
+fn read_payload<'a>(reader: &mut Reader<'a>, chunk: u64) -> Result<&'a [u8], BundleError> {
+    let truncated = |_| BundleError::Truncated { chunk };
+    let len = u32::from_le_bytes(reader.array("a length").map_err(truncated)?);
+    let checksum = u32::from_le_bytes(reader.array("a checksum").map_err(truncated)?);
+    let payload = reader.take("a payload", len as usize).map_err(truncated)?;
+    if checksum == crc32fast::hash(payload) { Ok(payload) } else { Err(BundleError::Checksum { chunk }) }
 }
 
 /// A change that came out of a bundle.
@@ -100,20 +124,14 @@ impl Decoder<'_> {
 
     /// Reads the next chunk; false at the end.
     fn advance(&mut self) -> Result<bool, BundleError> {
-        let chunk = self.chunk;
         if self.rest.is_empty() {
             let (changes, bytes) = (self.changes_left, self.bytes_left);
             let is_whole = changes == 0 && bytes == 0;
             return if is_whole { Ok(false) } else { Err(BundleError::Missing { changes, bytes }) };
         }
+        let chunk = self.chunk;
         let mut reader = Reader::new(self.rest);
-        let truncated = |_| BundleError::Truncated { chunk };
-        let len = u32::from_le_bytes(reader.array("a length").map_err(truncated)?);
-        let checksum = u32::from_le_bytes(reader.array("a checksum").map_err(truncated)?);
-        let payload = reader.take("a payload", len as usize).map_err(truncated)?;
-        if checksum != crc32fast::hash(payload) {
-            return Err(BundleError::Checksum { chunk });
-        }
+        let payload = read_payload(&mut reader, chunk)?;
         self.rest = reader.rest();
         let before = self.seen.window.count();
         let changes = self.read_chunk(payload);
@@ -307,21 +325,4 @@ impl Chunk<'_, '_> {
         self.ops.end()?;
         Ok(columns.end()?)
     }
-}
-
-/// Looks at the checksums of a bundle and decodes nothing. O(bytes).
-pub(crate) fn check(bytes: &[u8]) -> Result<(), BundleError> {
-    let decoder = decode(bytes)?;
-    let mut reader = Reader::new(decoder.rest);
-    let mut chunk = 0;
-    while !reader.rest().is_empty() {
-        let truncated = |_| BundleError::Truncated { chunk };
-        let len = u32::from_le_bytes(reader.array("a length").map_err(truncated)?);
-        let checksum = u32::from_le_bytes(reader.array("a checksum").map_err(truncated)?);
-        if checksum != crc32fast::hash(reader.take("a payload", len as usize).map_err(truncated)?) {
-            return Err(BundleError::Checksum { chunk });
-        }
-        chunk += 1;
-    }
-    Ok(())
 }

@@ -19,7 +19,7 @@ use crate::keypair::AuthorId;
 /// among them. A change that comes before one that it refers to is refused by no one and takes 32 bytes more.
 ///
 /// The same changes in the same order give the same bytes. Holds the output, and up to a few times
-/// [`CHUNK_BYTES_MAX`] besides. O(bytes), about 3 µs for a small change.
+/// [`CHUNK_BYTES_MAX`] besides. O(bytes), about 5 µs for a small change.
 ///
 /// # Errors
 ///

@@ -11,7 +11,7 @@ use super::ColumnError;
 use crate::encoding::{Reader, put_varint};
 
 /// Of 1 to 9. More costs time and saves nothing: the codings leave few repetitions.
-const LEVEL: i32 = 6;
+const LEVEL: i32 = 3;
 /// Fewer bytes than this are never worth a table of codes.
 const DEFLATED_FROM: usize = 24;
 /// Deflate makes of one byte at most so many.
@@ -24,11 +24,9 @@ pub(crate) struct Deflater {
 
 impl Deflater {
     pub(crate) fn new() -> Self {
-        let mut state = Box::<CompressorOxide>::default();
         // A window of negative size: no header and no checksum, which the chunk has.
         let flags = create_comp_flags_from_zip_params(LEVEL, -15, 0);
-        *state = CompressorOxide::new(flags);
-        Self { state }
+        Self { state: Box::new(CompressorOxide::new(flags)) }
     }
 
     /// Appends a block of `data`.

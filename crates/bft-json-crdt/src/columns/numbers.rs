@@ -1,4 +1,4 @@
-//! Writing a column: which coding makes it shortest is tried out.
+//! Writing a column: of the codings that promise most the shortest is taken.
 
 use super::{BYTES, DELTA_PLANES, DELTA_RUNS, DISTANCES, Deflater, PLANES, RUNS, zigzag};
 use crate::encoding::put_varint;
@@ -34,36 +34,77 @@ impl Numbers {
 
     /// Appends the column in the coding that is shortest; nothing where there are no numbers. O(numbers).
     pub(crate) fn put_column(&self, out: &mut Vec<u8>, id: u8, deflater: &mut Deflater) {
+        let mut candidates = Vec::new();
+        for (flag, numbers) in [(0, &self.plain), (DISTANCES, &self.distances)] {
+            if !numbers.is_empty() {
+                let differences = differences(numbers);
+                Candidate::add(&mut candidates, [RUNS + flag, PLANES + flag], numbers);
+                Candidate::add(&mut candidates, [DELTA_RUNS + flag, DELTA_PLANES + flag], &differences);
+            }
+        }
+        candidates.sort_by_key(|candidate| candidate.estimate);
         let mut best: Option<Vec<u8>> = None;
-        let sources = [(0, &self.plain), (DISTANCES, &self.distances)];
-        for (flag, numbers) in sources.into_iter().filter(|(_, numbers)| !numbers.is_empty()) {
-            let deltas = deltas(numbers);
-            for (numbers, runs, planes) in
-                [(&numbers[..], RUNS, PLANES), (&deltas[..], DELTA_RUNS, DELTA_PLANES)]
-            {
-                let mut keep = |column: Vec<u8>| {
-                    if best.as_ref().is_none_or(|best| column.len() < best.len()) {
-                        best = Some(column);
-                    }
-                };
-                let in_runs = in_runs(numbers);
-                let mut column = vec![id, runs + flag];
-                deflater.put_block(&mut column, &in_runs);
-                keep(column);
-                let width = width(numbers);
-                // Wide planes for the sake of a few numbers: no gain, and more to inflate.
-                if in_runs.len() > SHORT && numbers.len() * width <= in_runs.len() * 2 {
-                    let mut column = vec![id, planes + flag, width as u8];
-                    for plane in 0..width {
-                        let plane: Vec<u8> = numbers.iter().map(|n| (n >> (8 * plane)) as u8).collect();
-                        deflater.put_block(&mut column, &plane);
-                    }
-                    keep(column);
-                }
+        for candidate in candidates {
+            if best.as_ref().is_some_and(|best| best.len() <= candidate.estimate) {
+                break;
+            }
+            let mut column = vec![id];
+            column.extend(candidate.head);
+            candidate.blocks.iter().for_each(|block| deflater.put_block(&mut column, block));
+            if best.as_ref().is_none_or(|best| column.len() < best.len()) {
+                best = Some(column);
             }
         }
         out.extend(best.unwrap_or_default());
     }
+}
+
+/// A column in one of the codings, not yet deflated.
+struct Candidate {
+    head: Vec<u8>,
+    blocks: Vec<Vec<u8>>,
+    /// About how many bytes it takes if it repeats nothing.
+    estimate: usize,
+}
+
+impl Candidate {
+    fn new(head: Vec<u8>, blocks: Vec<Vec<u8>>) -> Self {
+        let estimate = blocks.iter().map(|block| entropy_bytes(block)).sum();
+        Self { head, blocks, estimate }
+    }
+
+    /// Adds `numbers` in runs, and in planes where they can be worth it.
+    fn add(candidates: &mut Vec<Self>, [runs, planes]: [u8; 2], numbers: &[u64]) {
+        let in_runs = in_runs(numbers);
+        let width = width(numbers);
+        // Wide planes for the sake of a few numbers are no gain, and more to inflate.
+        if in_runs.len() > SHORT && numbers.len() * width <= in_runs.len() * 2 {
+            let plane = |at: usize| numbers.iter().map(|n| (n >> (8 * at)) as u8).collect();
+            candidates.push(Self::new(vec![planes, width as u8], (0..width).map(plane).collect()));
+        }
+        candidates.push(Self::new(vec![runs], vec![in_runs]));
+    }
+}
+
+/// About how many bytes `bytes` take when each byte takes as many bits as its frequency asks for. In integers, so
+/// that the choice is the same on every machine.
+fn entropy_bytes(bytes: &[u8]) -> usize {
+    /// The logarithm to base 2, in 256ths.
+    fn log2(n: usize) -> usize {
+        let zeros = n.leading_zeros();
+        let fraction = (n << zeros) >> (usize::BITS - 9) & 0xff;
+        ((usize::BITS - 1 - zeros) as usize) * 256 + fraction
+    }
+    let mut counts = [0usize; 256];
+    for byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+    }
+    let all = log2(bytes.len().max(1));
+    let bits =
+        counts.iter().filter(|count| **count > 0).map(|count| count * (all - log2(*count))).sum::<usize>();
+    bits / (256 * 8)
 }
 
 /// Appends a column of bytes; nothing where there are none.
@@ -74,7 +115,7 @@ pub(crate) fn put_bytes_column(out: &mut Vec<u8>, id: u8, bytes: &[u8], deflater
     }
 }
 
-fn deltas(numbers: &[u64]) -> Vec<u64> {
+fn differences(numbers: &[u64]) -> Vec<u64> {
     let mut before = 0u64;
     let difference = |n: &u64| zigzag(n.wrapping_sub(std::mem::replace(&mut before, *n)) as i64);
     numbers.iter().map(difference).collect()

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::change::{Body, Change, Digest, DocumentId};
 use crate::keypair::AuthorId;
-use crate::op::{Name, Op, OpKind, Rank, Slice};
+use crate::op::{Name, Op, OpKind, Slice};
 use crate::state::State;
 use crate::state::history::{ChangeIx, Invalidity, Made, Standing};
 use crate::state::integrate::{NoEffect, Work};
@@ -170,7 +170,8 @@ impl State {
     /// Which of the changes are authentic, given which carry a valid signature of their own.
     fn judge(&self, changes: &[Change], signed: &[bool]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(changes.len());
-        let mut unproven: HashMap<Digest, usize> = HashMap::new();
+        // A change may come twice, with two signatures that are both bad.
+        let mut unproven: HashMap<Digest, Vec<usize>> = HashMap::new();
         for (at, (change, is_signed)) in changes.iter().zip(signed).enumerate() {
             verdicts.push(if change.document() != self.history.document {
                 Verdict::Refused(OpState::WrongDocument)
@@ -183,7 +184,7 @@ impl State {
             } else if self.is_covered_by_queue(change) {
                 Verdict::Authentic { is_vouched: false }
             } else {
-                unproven.insert(change.digest(), at);
+                unproven.entry(change.digest()).or_default().push(at);
                 Verdict::Refused(OpState::BadSignature)
             });
         }
@@ -196,15 +197,17 @@ impl State {
             .filter(|(_, verdict)| matches!(verdict, Verdict::Authentic { .. }))
             .map(|(change, _)| (change.prev(), change.author()))
             .collect();
-        let unproven_in_batch =
-            |digest: &Digest| unproven.get(digest).and_then(|at| changes.get(*at).zip(Some(*at)));
         while let Some((prev, author)) = visit.pop() {
-            let Some((change, at)) = prev.and_then(|prev| unproven_in_batch(&prev)) else { continue };
-            if let Some(verdict @ Verdict::Refused(_)) = verdicts.get_mut(at)
-                && change.author() == author
-            {
-                *verdict = Verdict::Authentic { is_vouched: false };
-                visit.push((change.prev(), author));
+            for at in prev.and_then(|prev| unproven.get(&prev)).into_iter().flatten() {
+                let (Some(change), Some(verdict @ Verdict::Refused(_))) =
+                    (changes.get(*at), verdicts.get_mut(*at))
+                else {
+                    continue;
+                };
+                if change.author() == author {
+                    *verdict = Verdict::Authentic { is_vouched: false };
+                    visit.push((change.prev(), author));
+                }
             }
         }
         verdicts
@@ -345,7 +348,7 @@ impl State {
             if !self.history.is_without_forks() {
                 self.widen(&mut op, Some(&self.history.standing(ix)));
             }
-            let rank = if self.source == Some(change.author()) { op.rank } else { Rank::Edit };
+            let rank = self.rank_in(ix, op.rank);
             let mut work = Work { change: ix, place, rank, bytes: change.body_bytes(), undo: None };
             if let Err(reason) = self.integrate(&mut work, &op) {
                 misfit.get_or_insert(reason);

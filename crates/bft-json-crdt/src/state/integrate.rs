@@ -12,7 +12,6 @@ use crate::schema::{TypeDef, TypeIx};
 use crate::state::State;
 use crate::state::history::{ChangeIx, History, Made, Status};
 use crate::state::list::{ElementIx, Move};
-use crate::state::local::Unsigned;
 use crate::state::nodes::{NO_NODE, NodeIx, ROOT_NODE, Touch, Write};
 use crate::state::text::CharIx;
 use crate::value::JsonValue;
@@ -246,11 +245,11 @@ impl State {
                 self.touch_above(work, list);
             }
             OpKind::Source { .. } => {
-                if work.undo.is_none() {
-                    self.unsigned.iter_mut().for_each(Unsigned::keep_source);
+                let history = &self.history;
+                if !self.sources.iter().any(|earlier| has_seen(history, work.change, *earlier)) {
+                    self.sources.push(work.change);
+                    work.note(|| Undo::Source);
                 }
-                self.source = Some(self.history.author_of(work.change));
-                work.note(|| Undo::Source);
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::op::{Op, OpId, OpKind, Rank, Side, Slice, Target};
 use crate::schema::TypeDef;
 use crate::state::State;
 use crate::state::history::{ChangeIx, Made, Standing, Status};
-use crate::state::integrate::{NoEffect, Undo, Work};
+use crate::state::integrate::{NoEffect, Undo, Work, has_seen};
 use crate::state::nodes::NodeIx;
 use crate::state::text::{CharIx, Text};
 use crate::value::JsonValue;
@@ -80,9 +80,9 @@ pub(crate) struct LocalOp {
 /// Bytes of a change that are not its ops': the header with its deps, and some room.
 const CHANGE_BYTES_BESIDE_OPS: usize = 4_096;
 /// The most that an op takes up beside its names, keys and value.
-const OP_BYTES: usize = 32;
-/// The most that a name takes up, with a public key for it in the author table.
-const NAME_BYTES: usize = 48;
+const OP_BYTES: usize = 16;
+/// The most that a name takes up, with a count behind it and a public key for it in the author table.
+const NAME_BYTES: usize = 56;
 
 impl Unsigned {
     pub(crate) fn change(&self) -> ChangeIx {
@@ -115,11 +115,6 @@ impl Unsigned {
                 *stretches = each.filter(|character| !is_cut(*character)).map(|c| (c, 1)).collect();
             }
         }
-    }
-
-    /// The source was declared by a signed change since.
-    pub(crate) fn keep_source(&mut self) {
-        self.undo.retain(|step| !matches!(step, Undo::Source));
     }
 }
 
@@ -270,10 +265,7 @@ impl State {
 
     /// Makes an edit: claims its op numbers and shows it. All of it or nothing.
     fn edit(&mut self, kind: OpKind<Made, JsonValue>) -> Result<Made, EditError> {
-        let mut size = OP_BYTES;
         let op = Op { rank: self.rank(), kind };
-        op.names(|_| size += NAME_BYTES);
-        self.check_names(&op, &mut size)?;
         let mut value = Vec::new();
         let mut extent = Extent::default();
         let op = op.map(Ok, |content| {
@@ -283,7 +275,7 @@ impl State {
             Ok::<_, DecodeError>(Slice { start: 0, span: extent.numbers })
         })?;
         let span = op.span();
-        self.make(op, span, size, &value, |state, work, op| state.integrate(work, op))
+        self.make(op, span, &value, |state, work, op| state.integrate(work, op))
     }
 
     /// Enters an op, whose value is `value`, into the edit that goes on or a new one, and carries it out.
@@ -291,15 +283,15 @@ impl State {
         &mut self,
         mut op: Op<Made, Slice>,
         span: u64,
-        size: usize,
         value: &[u8],
         carry_out: impl FnOnce(&mut Self, &mut Work<'_>, &Op<Made, Slice>) -> Result<(), NoEffect>,
     ) -> Result<Made, EditError> {
+        let size = self.check_names(&op)?;
         self.widen(&mut op, None);
         let (change, place) = self.claim(span, size + value.len())?;
         let mut undo = Vec::new();
         let mut work =
-            Work { change, place, rank: self.rank_of(op.rank), bytes: value, undo: Some(&mut undo) };
+            Work { change, place, rank: self.rank_in(change, op.rank), bytes: value, undo: Some(&mut undo) };
         let done = carry_out(self, &mut work, &op);
         let Some(edit) = self.unsigned.last_mut() else { return Err(EditError::Nothing) };
         if let Err(misfit) = done {
@@ -376,13 +368,24 @@ impl State {
         self.open.as_ref().map_or(Rank::Edit, |open| open.rank)
     }
 
-    /// The rank that counts for an own op.
-    pub(super) fn rank_of(&self, rank: Rank) -> Rank {
-        if self.source == Some(self.author_id) { rank } else { Rank::Edit }
+    /// The rank that counts for an op of a change: its own, where the author has declared itself the source in
+    /// the past of the change or earlier in it; else that of an edit.
+    pub(super) fn rank_in(&self, change: ChangeIx, rank: Rank) -> Rank {
+        if rank == Rank::Edit {
+            return rank;
+        }
+        let history = &self.history;
+        let is_declared = self.sources.iter().any(|declared| {
+            has_seen(history, change, *declared) && history.author_of(*declared) == history.author_of(change)
+        });
+        if is_declared { rank } else { Rank::Edit }
     }
 
-    /// Checks that an op's names and keys can be signed.
-    fn check_names(&self, op: &Op<Made, JsonValue>, size: &mut usize) -> Result<(), EditError> {
+    /// Checks that an op's names and keys can be signed, and says how many bytes it takes up at most beside its
+    /// value.
+    fn check_names<V>(&self, op: &Op<Made, V>) -> Result<usize, EditError> {
+        let mut size = OP_BYTES;
+        op.names(|_| size += NAME_BYTES);
         let (path, key, names) = match &op.kind {
             OpKind::Set { target, overwrites, .. } => (&target.path[..], None, overwrites.len()),
             OpKind::Insert { target, .. }
@@ -401,14 +404,14 @@ impl State {
         check_limit("a path", path.len(), VALUE_DEPTH_MAX)?;
         for key in path.iter().chain(key) {
             check_limit("a key", key.len(), KEY_BYTES_MAX)?;
-            *size += key.len() + 2;
+            size += key.len() + 2;
         }
         if self.history.is_without_forks() {
-            return Ok(());
+            return Ok(size);
         }
         let mut is_clear = true;
         op.binding_names(|made| is_clear &= self.means(*made, None));
-        if is_clear { Ok(()) } else { Err(EditError::Ambiguous) }
+        if is_clear { Ok(size) } else { Err(EditError::Ambiguous) }
     }
 
     /// Whether the op number of `made` means it, and not a namesake that its author signed as well.

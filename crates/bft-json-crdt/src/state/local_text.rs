@@ -42,7 +42,7 @@ impl State {
         };
         let op = Op { rank: self.rank(), kind: op };
         let hook = (parent.map(|(character, _)| character), side);
-        self.make(op, count as u64, content.len() + 64, content.as_bytes(), |state, work, _| {
+        self.make(op, count as u64, content.as_bytes(), |state, work, _| {
             state.type_in(work, text, work.made(), content, hook)?;
             state.touch_above(work, text);
             Ok(())
@@ -147,9 +147,8 @@ impl State {
         if let Some(made) = self.cut_on(text, &ranges)? {
             return Ok(made);
         }
-        let size = 64 + 48 * ranges.len();
         let op = Op { rank: self.rank(), kind: OpKind::Cut { target: self.target_of(text), ranges } };
-        self.make(op, 1, size, &[], |state, work, op| {
+        self.make(op, 1, &[], |state, work, op| {
             if let OpKind::Cut { ranges, .. } = &op.kind {
                 ranges.iter().for_each(|range| state.cut(work, text, range));
             }

@@ -45,7 +45,7 @@ impl State {
     /// The evidence of forks, but for those of the source author.
     pub(crate) fn equivocations(&self) -> Vec<Equivocation> {
         let mut evidence = self.history.equivocations();
-        evidence.retain(|evidence| Some(evidence.author) != self.source);
+        evidence.retain(|evidence| Some(evidence.author) != self.source());
         evidence
     }
 

@@ -262,6 +262,9 @@ impl State {
         let mut changes = Vec::new();
         for LocalOp { op, .. } in &edit.ops {
             op.names(|made| changes.push(made.change));
+            if op.rank != Rank::Edit {
+                changes.extend(&self.sources);
+            }
             if let OpKind::Cut { ranges, .. } = &op.kind {
                 for range in ranges {
                     let (branch, counter) = self.history.number_of(range.first);

@@ -70,7 +70,7 @@ impl State {
                     self.nodes.text_mut(text).show(first, count);
                 }
             }
-            Undo::Source => self.source = None,
+            Undo::Source => self.sources.retain(|declared| *declared != change),
             Undo::Put { map, entry, made } => {
                 if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
                     entry.puts.retain(|(put, _)| *put != made);

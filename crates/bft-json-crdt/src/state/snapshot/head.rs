@@ -3,12 +3,12 @@
 //! ```text
 //! head      32 bytes   hash of the document's type
 //!           32 bytes   document id
-//!           1 byte     1 and 32 bytes of the source author, or 0
 //!           varint     count of changes
 //!           varint     the next op number of unsigned edits
 //!           varint     count of authors, and as many keys
 //!           varint     count of branches, each: varint author, varint 0 or 1 + branch and varint seq of its
 //!                      parent, varint first seq
+//!           varint     count of the changes that declare the source, and those
 //!           varint     count of tips and heads, each: varint change, 32 bytes digest
 //!           varint     count of forks, each: author's key, varint seq, 1 byte and 32 bytes prev, varint count and
 //!                      digests
@@ -34,8 +34,6 @@ impl State {
         let mut out = Vec::new();
         out.extend_from_slice(&fingerprint(&self.types));
         out.extend_from_slice(&history.document.0);
-        out.push(self.source.is_some().into());
-        out.extend(self.source.iter().flat_map(|source| source.0));
         put_varint(&mut out, history.len() as u64);
         put_varint(&mut out, history.counter_floor());
         put_varint(&mut out, history.author_count() as u64);
@@ -53,6 +51,8 @@ impl State {
             }
             put_varint(&mut out, branch.first_seq.into());
         }
+        put_varint(&mut out, self.sources.len() as u64);
+        self.sources.iter().for_each(|change| put_varint(&mut out, numbers.change(*change).into()));
         let tips = history.branches().iter().filter_map(|branch| branch.changes.last().copied());
         let kept: BTreeSet<_> = tips.chain(history.head_numbers()).collect();
         put_varint(&mut out, kept.len() as u64);
@@ -97,10 +97,6 @@ fn read(
     bundles: Vec<Arc<[u8]>>,
 ) -> Result<State, DecodeError> {
     let document = DocumentId(reader.array("the document")?);
-    let source = match reader.byte("the source")? {
-        0 => None,
-        _ => Some(AuthorId(reader.array("the source")?)),
-    };
     let changes = reader.varint("the changes")?;
     let floor = reader.varint("the next op number")?;
     let mut authors = Vec::new();
@@ -119,6 +115,14 @@ fn read(
             return Err(DecodeError::Malformed("a branch of nobody or nothing"));
         }
         branches.push(Branch::new(author, parent, first_seq));
+    }
+    let mut sources = Vec::new();
+    for _ in 0..reader.count("declarations", usize::MAX, 1)? {
+        let change = reader.varint("a change")?;
+        if change >= changes {
+            return Err(DecodeError::Malformed("a declaration that is no change"));
+        }
+        sources.push(change as u32);
     }
     let mut kept = BTreeMap::new();
     for _ in 0..reader.count("tips", usize::MAX, 33)? {
@@ -145,7 +149,7 @@ fn read(
     reader.end()?;
     let rows = u32::try_from(changes).map_err(|_| DecodeError::Malformed("more changes than fit"))?;
     let mut state = State::with_types(document, editor, types, root);
-    state.source = source;
+    state.sources = sources;
     state.history.restore(authors, branches, forks, floor, Cold::new(rows, bundles, kept));
     state.author = state.history.author(editor);
     Ok(state)
