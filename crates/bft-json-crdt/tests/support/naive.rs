@@ -92,13 +92,14 @@ fn read(ops: &[SignedOp]) -> Vec<Op> {
     read
 }
 
-/// The order of siblings: lamport descending, author, digest, place in the change.
+/// Lamport descending, author, digest, place in the change; and which side of what.
 type Siblings = (Reverse<u64>, String, String, u64);
+type Place = (Option<Name>, bool);
 
 /// The tree of Fugue: what hangs on which side of what.
 #[derive(Default)]
 struct Tree {
-    children: BTreeMap<(Option<Name>, bool), Vec<(Siblings, Name)>>,
+    children: BTreeMap<Place, Vec<(Siblings, Name)>>,
 }
 
 impl Tree {
