@@ -26,9 +26,8 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::encoding::{DecodeError, Reader, check_limit, put_value, put_varint};
+use crate::hash::sha256;
 use crate::hex::hex_id;
 use crate::keypair::{AuthorId, Keypair};
 use crate::limits::{CHANGE_BYTES_MAX, CHANGE_DEPS_MAX, CHANGE_OPS_MAX};
@@ -53,11 +52,7 @@ impl DocumentId {
     /// The document that follows a source of data: a hash of the key that the source's changes are signed with
     /// and the document's name. So whoever has its changes can tell whose ranks count in it.
     pub fn of_source(source: &AuthorId, name: &str) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(b"gangline source 1\n");
-        hash.update(source.0);
-        hash.update(name.as_bytes());
-        Self(hash.finalize().into())
+        Self(sha256(&[b"gangline source 1\n", &source.0, name.as_bytes()]))
     }
 }
 
@@ -430,28 +425,15 @@ impl std::fmt::Debug for Change {
 }
 
 fn digest_of(bytes: &[u8]) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update(b"gangline change 1\n");
-    hash.update(bytes);
-    Digest(hash.finalize().into())
+    Digest(sha256(&[b"gangline change 1\n", bytes]))
 }
 
 /// Hashes what an op's id stands for; `alone` is a body with this op alone.
 pub(crate) fn op_id(document: &DocumentId, author: &AuthorId, counter: u64, alone: &[u8]) -> OpId {
-    let mut hash = Sha256::new();
-    hash.update(b"gangline op 1\n");
-    hash.update(document.0);
-    hash.update(author.0);
-    hash.update(counter.to_le_bytes());
-    hash.update(alone);
-    hash.finalize().into()
+    sha256(&[b"gangline op 1\n", &document.0, &author.0, &counter.to_le_bytes(), alone])
 }
 
 /// Names an element that an op inserted inside its content: the `place`-th value of it.
 pub(crate) fn inner_element_id(op: &OpId, place: u64) -> OpId {
-    let mut hash = Sha256::new();
-    hash.update(b"gangline element 1\n");
-    hash.update(op);
-    hash.update(place.to_le_bytes());
-    hash.finalize().into()
+    sha256(&[b"gangline element 1\n", op, &place.to_le_bytes()])
 }

@@ -155,6 +155,30 @@ pub(crate) struct Extent {
     pub(crate) numbers: u64,
 }
 
+impl Extent {
+    /// The extent of a value that has an encoding.
+    pub(crate) fn of(value: &JsonValue) -> Self {
+        let mut extent = Self::default();
+        extent.add(value);
+        extent
+    }
+
+    fn add(&mut self, value: &JsonValue) {
+        self.values += 1;
+        self.numbers += 1;
+        match value {
+            JsonValue::Array(items) => items.iter().for_each(|item| self.add(item)),
+            JsonValue::Object(members) => members.values().for_each(|member| self.add(member)),
+            JsonValue::Text(text) => self.numbers += text.chars().count() as u64,
+            JsonValue::Null
+            | JsonValue::Bool(_)
+            | JsonValue::Integer(_)
+            | JsonValue::Number(_)
+            | JsonValue::String(_) => {}
+        }
+    }
+}
+
 /// Reads canonical bytes from the front. Never panics, never allocates more than what is left to read.
 #[derive(Clone)]
 pub(crate) struct Reader<'a> {

@@ -22,6 +22,7 @@ mod coalescing;
 mod columns;
 mod encoding;
 mod handle;
+mod hash;
 mod hex;
 mod schema;
 mod signed_op;

@@ -24,6 +24,7 @@
 //! which has the op's number. A change without ops is a save mark. Discriminants are never reused.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::encoding::{DecodeError, Reader, check_limit, put_bytes, put_varint};
 use crate::keypair::AuthorId;
@@ -113,15 +114,18 @@ pub(crate) struct Range<N> {
     pub(crate) count: u64,
 }
 
+/// Names in an op: mostly one.
+pub(crate) type Names<N> = SmallVec<[N; 1]>;
+
 /// One op, over the kind of its names (an index into the change's table, or a public key) and of its values
 /// (a place in the change's bytes, or the value itself).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum OpKind<N, V> {
-    Set { target: Target<N>, overwrites: Vec<N>, value: V },
+    Set { target: Target<N>, overwrites: Names<N>, value: V },
     Insert { target: Target<N>, parent: Option<N>, side: Side, value: V },
-    Delete { elements: Vec<N> },
-    Put { target: Target<N>, key: String, removals: Vec<N>, overwrites: Vec<N>, value: V },
+    Delete { elements: Names<N> },
+    Put { target: Target<N>, key: String, removals: Names<N>, overwrites: Names<N>, value: V },
     Remove { target: Target<N>, key: String },
     Add { target: Target<N>, delta: i64 },
     Text { target: Target<N>, parent: Option<N>, side: Side, value: V },
@@ -197,7 +201,7 @@ impl<N, V> Op<N, V> {
         fn target<N, M, E>(t: Target<N>, f: impl FnMut(N) -> Result<M, E>) -> Result<Target<M>, E> {
             Ok(Target { node: t.node.map(f).transpose()?, path: t.path })
         }
-        fn all<N, M, E>(names: Vec<N>, f: impl FnMut(N) -> Result<M, E>) -> Result<Vec<M>, E> {
+        fn all<N, M, E>(names: Names<N>, f: impl FnMut(N) -> Result<M, E>) -> Result<Names<M>, E> {
             names.into_iter().map(f).collect()
         }
         let kind = match self.kind {
@@ -255,6 +259,24 @@ impl<N, V> Op<N, V> {
             | OpKind::Cut { .. }
             | OpKind::Move { .. }
             | OpKind::Source { .. } => None,
+        }
+    }
+}
+
+impl<N, V> OpKind<N, V> {
+    /// Calls `f` with the value that the op carries, if its kind has one.
+    pub(crate) fn each_value(&mut self, f: impl FnOnce(&mut V)) {
+        match self {
+            Self::Set { value, .. }
+            | Self::Insert { value, .. }
+            | Self::Put { value, .. }
+            | Self::Text { value, .. } => f(value),
+            Self::Delete { .. }
+            | Self::Remove { .. }
+            | Self::Add { .. }
+            | Self::Cut { .. }
+            | Self::Move { .. }
+            | Self::Source { .. } => {}
         }
     }
 }
@@ -349,7 +371,7 @@ impl Op<Name, Slice> {
 impl<V> Op<Name, V> {
     /// Brings the lists of names into the order of the encoding, each name once.
     pub(crate) fn sort_names(&mut self) {
-        let sort = |names: &mut Vec<Name>| {
+        let sort = |names: &mut Names<Name>| {
             names.sort_unstable();
             names.dedup();
         };
@@ -551,8 +573,8 @@ fn decode_ranges(reader: &mut Reader<'_>) -> Result<Vec<Range<Name>>, DecodeErro
     Ok(ranges)
 }
 
-fn decode_names(reader: &mut Reader<'_>) -> Result<Vec<Name>, DecodeError> {
-    let mut names: Vec<Name> = Vec::new();
+fn decode_names(reader: &mut Reader<'_>) -> Result<Names<Name>, DecodeError> {
+    let mut names: Names<Name> = Names::new();
     for _ in 0..reader.count("the names of an op", OP_NAMES_MAX, 2)? {
         let name = decode_name(reader)?;
         if names.last().is_some_and(|before| *before >= name) {

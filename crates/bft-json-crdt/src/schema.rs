@@ -20,6 +20,8 @@ pub(crate) enum TypeDef {
         name: &'static str,
         default: fn() -> JsonValue,
         normalize: fn(JsonValue) -> Option<JsonValue>,
+        /// It takes every string.
+        takes_strings: bool,
     },
     /// Fields in the order of declaration, and their names in the order of bytes.
     Struct {
@@ -68,6 +70,7 @@ impl TypeTable {
             name: std::any::type_name::<T>(),
             default: T::default_value,
             normalize: T::normalize,
+            takes_strings: T::TAKES_STRINGS,
         })
     }
 
@@ -97,6 +100,7 @@ impl TypeTable {
                 name: "any scalar",
                 default: || JsonValue::Null,
                 normalize: |value| (!value.is_container()).then_some(value),
+                takes_strings: true,
             }),
         })
     }

@@ -62,6 +62,10 @@ pub(crate) struct State {
     /// The transaction that has begun.
     open: Option<Open>,
     /// Whose ranks count, once known.
+    /// Where values are encoded.
+    scratch: Vec<u8>,
+    /// How many changes came from elsewhere.
+    arrivals: u64,
     /// The changes that declare the source, but for those with an earlier one in their past: ranks count from
     /// there on.
     sources: Vec<ChangeIx>,
@@ -104,6 +108,8 @@ impl State {
             author_id,
             unsigned: Vec::new(),
             open: None,
+            scratch: Vec::new(),
+            arrivals: 0,
             sources: Vec::new(),
             patches: None,
             is_past: false,

@@ -342,6 +342,9 @@ impl<'de> de::Visitor<'de> for Values<'_> {
 
 /// A Rust type that a register can hold: which JSON values it takes and how it shows them.
 pub trait RegisterValue: Clone + Send + Sync + 'static {
+    /// Whether [`Self::normalize`] takes every string: then it is not asked about each that arrives.
+    const TAKES_STRINGS: bool = false;
+
     /// What a register shows that nobody has written.
     fn default_value() -> JsonValue;
     /// Turns a signed value into what the register shows, or `None` where the type cannot take it.
@@ -349,6 +352,8 @@ pub trait RegisterValue: Clone + Send + Sync + 'static {
 }
 
 impl RegisterValue for String {
+    const TAKES_STRINGS: bool = true;
+
     fn default_value() -> JsonValue {
         JsonValue::String(Self::new())
     }
@@ -401,6 +406,8 @@ integer_registers!(i8, i16, i32, i64, u8, u16, u32, u64);
 
 /// Takes any JSON value, as it is; texts inside show as strings.
 impl RegisterValue for JsonValue {
+    const TAKES_STRINGS: bool = true;
+
     fn default_value() -> JsonValue {
         Self::Null
     }
@@ -411,6 +418,8 @@ impl RegisterValue for JsonValue {
 
 /// `null` stands for `None`.
 impl<T: RegisterValue> RegisterValue for Option<T> {
+    const TAKES_STRINGS: bool = T::TAKES_STRINGS;
+
     fn default_value() -> JsonValue {
         JsonValue::Null
     }

@@ -18,9 +18,9 @@ use std::thread;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity as _;
-use sha2::{Digest as _, Sha512};
 
 use crate::change::Change;
+use crate::hash::sha512;
 use crate::keypair::AuthorId;
 use crate::verify::cover::Chains;
 use crate::verify::group::Claim;
@@ -208,11 +208,7 @@ impl VerifyingKey {
 
 /// The hash that binds a signature to its key and message; mod the group order it is the rule's `k`.
 fn challenge(r: &[u8; 32], key: &[u8; 32], message: &[u8]) -> [u8; 64] {
-    let mut hash = Sha512::new();
-    hash.update(r);
-    hash.update(key);
-    hash.update(message);
-    hash.finalize().into()
+    sha512(&[r, key, message])
 }
 
 fn split(signature: &[u8; 64]) -> ([u8; 32], [u8; 32]) {

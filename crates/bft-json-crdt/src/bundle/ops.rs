@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 
+use smallvec::smallvec;
+
 use super::Fault;
 use super::layout::{ByteColumns, KindColumns, OpColumns, ValueColumns};
 use super::seen::{Cast, Expected};
@@ -12,7 +14,7 @@ use crate::columns::{
 };
 use crate::encoding::{DecodeError, Reader, put_bytes, put_varint};
 use crate::limits::{OP_NAMES_MAX, OP_RANGES_MAX, VALUE_DEPTH_MAX};
-use crate::op::{Name, Op, OpKind, Range, Rank, Side, Slice, Target};
+use crate::op::{Name, Names, Op, OpKind, Range, Rank, Side, Slice, Target};
 
 /// The tag of a string in `encoding.rs`.
 const STRING_TAG: u8 = 6;
@@ -235,7 +237,7 @@ impl<'a> OpReader<'a> {
                 let expected = node.and_then(|node| expected.exchange(cast, node, own));
                 let overwrites = match c.names.next_up_to(1 + OP_NAMES_MAX)?.checked_sub(1) {
                     Some(count) => names(c, count, own)?,
-                    None => vec![expected.ok_or_else(|| c.names.bad("nothing is expected here"))?],
+                    None => smallvec![expected.ok_or_else(|| c.names.bad("nothing is expected here"))?],
                 };
                 let (columns, strings) = (&mut columns.in_sets, &mut bytes.in_sets);
                 ValueReader { columns, strings, words }.read(value)?;
@@ -258,7 +260,7 @@ impl<'a> OpReader<'a> {
                 let c = &mut columns.put;
                 let target = target(c, own, words)?;
                 let key = key(c, words)?;
-                let mut removals = Vec::new();
+                let mut removals = Names::new();
                 for _ in 0..c.removals.next_up_to(OP_NAMES_MAX)? {
                     let author = name_author(&mut c.removal_author)?;
                     removals.push(Name { author, counter: c.removal_number.next_near(own)? });
@@ -356,7 +358,7 @@ fn parent(columns: &mut OpColumns<Cursor<'_>>, own: u64) -> Result<(Option<Name>
     Ok((Some(parent), if n % 2 == 0 { Side::Left } else { Side::Right }))
 }
 
-fn names(columns: &mut OpColumns<Cursor<'_>>, count: usize, own: u64) -> Result<Vec<Name>, ColumnError> {
+fn names(columns: &mut OpColumns<Cursor<'_>>, count: usize, own: u64) -> Result<Names<Name>, ColumnError> {
     (0..count).map(|_| name(columns, own)).collect()
 }
 

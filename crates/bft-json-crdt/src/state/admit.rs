@@ -10,9 +10,8 @@ use crate::change::{Body, Change, Digest, DocumentId};
 use crate::keypair::AuthorId;
 use crate::op::{Name, Op, OpKind, Slice};
 use crate::state::State;
-use crate::state::history::{ChangeIx, Invalidity, Made, Standing};
+use crate::state::history::{Cast, ChangeIx, Invalidity, Made, Standing};
 use crate::state::integrate::{NoEffect, Work};
-use crate::state::view::long_name;
 use crate::verify::CheckedChange;
 
 /// What became of a change that was applied.
@@ -310,7 +309,8 @@ impl State {
         };
         let mut resolved = Vec::with_capacity(ops.len());
         let mut place = 0;
-        let mut inner = BTreeSet::new();
+        let cast = self.history.cast(&change.author(), &authors);
+        let (ix, first) = (self.history.next_row(), change.header().first_counter);
         for op in ops {
             let span = op.span() as u32;
             if let OpKind::Source { name } = &op.kind
@@ -318,7 +318,7 @@ impl State {
             {
                 return OpState::Invalid(Invalidity::NotTheSource);
             }
-            match self.resolve_in(change, op, &authors, &standing, place, &mut inner) {
+            match self.resolve_in(op, first, (ix, place), &cast, &standing) {
                 Some(op) => resolved.push((place, op)),
                 None => return OpState::Invalid(Invalidity::NameOutsidePast),
             }
@@ -327,29 +327,15 @@ impl State {
         if change.author() == self.author_id && !self.unsigned.is_empty() {
             self.give_up_all();
         }
-        let ix = self.history.insert(change, standing, arriving.is_vouched);
+        self.history.insert(change, standing, arriving.is_vouched);
+        self.arrivals += 1;
         let mut misfit = None;
-        for (place, op) in resolved {
-            let mut op = op;
-            if !inner.is_empty() {
-                // Names of this very change could not carry its number before it had one.
-                let settle = |made: Made| {
-                    Ok::<_, NoEffect>(if made.change == ChangeIx::MAX {
-                        Made { change: ix, ..made }
-                    } else {
-                        made
-                    })
-                };
-                match op.map(settle, Ok) {
-                    Ok(settled) => op = settled,
-                    Err(_) => continue,
-                }
-            }
+        for (place, mut op) in resolved {
             if !self.history.is_without_forks() {
                 self.widen(&mut op, Some(&self.history.standing(ix)));
             }
             let rank = self.rank_in(ix, op.rank);
-            let mut work = Work { change: ix, place, rank, bytes: change.body_bytes(), undo: None };
+            let mut work = Work::new(ix, place, rank, change.body_bytes(), None);
             if let Err(reason) = self.integrate(&mut work, &op) {
                 misfit.get_or_insert(reason);
             }
@@ -357,29 +343,26 @@ impl State {
         misfit.map_or(OpState::Ok, OpState::NoEffect)
     }
 
-    /// Resolves an op's names in the past of its change, or among the ops before it in the change itself
-    /// (those get the change number `ChangeIx::MAX` for now, and are noted in `inner`).
+    /// Resolves an op's names in the past of its change, or among the ops before it in the change itself, which
+    /// will have the number `ix`.
     fn resolve_in(
         &self,
-        change: &Change,
         op: Op<Name, Slice>,
-        authors: &[AuthorId],
+        first: u64,
+        (ix, place): (ChangeIx, u32),
+        cast: &Cast,
         standing: &Standing,
-        place: u32,
-        inner: &mut BTreeSet<u32>,
     ) -> Option<Op<Made, Slice>> {
-        let first = change.header().first_counter;
-        let mut resolve = |name: Name| {
+        let resolve = |name: Name| {
             if name.author == 0 && name.counter >= first {
                 let at = u32::try_from(name.counter - first).map_err(|_| ())?;
                 if at >= place {
                     return Err(());
                 }
-                inner.insert(at);
-                return Ok(Made { change: ChangeIx::MAX, place: at });
+                return Ok(Made { change: ix, place: at });
             }
-            let long = long_name(&name, change.author(), authors).map_err(|_| ())?;
-            self.history.resolve(&long, standing).ok_or(())
+            let author = cast.get(name.author as usize).copied().flatten().ok_or(())?;
+            self.history.resolve(author, name.counter, standing).ok_or(())
         };
         if let OpKind::Cut { ranges, .. } = &op.kind {
             // Both ends of a range lie in the past, hence all between them: numbers rise along the chain.

@@ -7,6 +7,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use smallvec::SmallVec;
+
 use crate::change::{Change, Digest, DocumentId, Header};
 use crate::keypair::AuthorId;
 use crate::state::branch::Branch;
@@ -25,6 +27,9 @@ pub(crate) type ChangeIx = u32;
 pub(crate) const NO_CHANGE: ChangeIx = u32::MAX;
 /// The lamport of an edit that is not signed: after everything that is.
 pub(crate) const LAMPORT_UNSIGNED: u32 = u32::MAX;
+
+/// A change's author and those of its table, as numbers; none for one that the document has never heard of.
+pub(crate) type Cast = SmallVec<[Option<u32>; 2]>;
 
 /// An op number without its author's key: which change, and which of the numbers that the change claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,6 +187,11 @@ impl History {
     /// How many signed changes the document has.
     pub(crate) fn len(&self) -> usize {
         self.signed
+    }
+
+    /// The number that the next change or edit gets.
+    pub(crate) fn next_row(&self) -> ChangeIx {
+        self.rows.len() as ChangeIx
     }
 
     pub(crate) fn row(&self, change: ChangeIx) -> &Row {

@@ -12,7 +12,7 @@ use crate::schema::{TypeDef, TypeIx};
 use crate::state::State;
 use crate::state::history::{ChangeIx, History, Made, Status};
 use crate::state::list::{ElementIx, Move};
-use crate::state::nodes::{NO_NODE, NodeIx, ROOT_NODE, Touch, Write};
+use crate::state::nodes::{NO_NODE, NodeIx, ROOT_NODE, Touch, Write, Writes};
 use crate::state::text::CharIx;
 use crate::value::JsonValue;
 
@@ -63,7 +63,7 @@ pub(crate) enum Undo {
     },
     Overwritten {
         node: NodeIx,
-        writes: Vec<Write>,
+        writes: Writes,
     },
     Element {
         list: NodeIx,
@@ -120,9 +120,21 @@ pub(crate) struct Work<'a> {
     /// The bytes that its value stands in.
     pub(crate) bytes: &'a [u8],
     pub(crate) undo: Option<&'a mut Vec<Undo>>,
+    /// The edit was made before, and now gets its place behind what arrived since.
+    is_settling: bool,
 }
 
 impl<'a> Work<'a> {
+    pub(crate) fn new(
+        change: ChangeIx,
+        place: u32,
+        rank: Rank,
+        bytes: &'a [u8],
+        undo: Option<&'a mut Vec<Undo>>,
+    ) -> Self {
+        Self { change, place, rank, bytes, undo, is_settling: false }
+    }
+
     pub(crate) fn note(&mut self, step: impl FnOnce() -> Undo) {
         if let Some(undo) = &mut self.undo {
             undo.push(step());
@@ -370,8 +382,12 @@ impl State {
         };
         let tag = reader.rest().first().copied();
         match self.types.def(ty) {
-            TypeDef::Register { normalize, .. } => {
+            TypeDef::Register { normalize, takes_strings, .. } => {
                 let at = reader.clone();
+                // A string is built only for a type that looks into it.
+                if tag == Some(6) && *takes_strings {
+                    return reader.skip_value().map(|_| ()).map_err(|_| wrong("the register", &at));
+                }
                 let value = reader.value().map_err(|_| wrong("the register", &at))?;
                 normalize(value).map(|_| ()).ok_or_else(|| wrong("the register", &at))
             }
@@ -421,9 +437,12 @@ impl State {
         if named.is_empty() {
             return;
         }
-        // What an unsigned edit would bring back when it is given up must not include these.
-        for edit in &mut self.unsigned {
-            edit.forget(node, named);
+        // What an unsigned edit would bring back when it is given up must not include what others overwrote;
+        // another unsigned edit has seen the first, and is given up with it.
+        if work.undo.is_none() || work.is_settling {
+            for edit in &mut self.unsigned {
+                edit.forget(node, named);
+            }
         }
         let writes = self.nodes.remove_writes(node, named);
         work.note(|| Undo::Overwritten { node, writes });
@@ -476,7 +495,7 @@ impl State {
         };
         let mut undo = Vec::new();
         let mut work =
-            Work { change: made.change, place: made.place, rank: op.rank, bytes: &[], undo: Some(&mut undo) };
+            Work { is_settling: true, ..Work::new(made.change, made.place, op.rank, &[], Some(&mut undo)) };
         for register in node.map(|node| self.own_registers(node)).unwrap_or_default() {
             self.overwrite(&mut work, register, overwrites);
         }

@@ -4,13 +4,15 @@
 //! lamport are fixed when it is signed. Until then it stands after everything that is signed. In a transaction
 //! edits share one row, whose numbers go on as they come.
 
+use smallvec::smallvec;
+
 use crate::change::DocumentId;
-use crate::encoding::{DecodeError, Extent, Reader, check_limit, put_value};
+use crate::encoding::{DecodeError, Extent, check_limit, put_value};
 use crate::limits::{
     CHANGE_BYTES_MAX, CHANGE_DEPS_MAX, CHANGE_OPS_MAX, KEY_BYTES_MAX, OP_NAMES_MAX, VALUE_COUNT_MAX,
     VALUE_DEPTH_MAX,
 };
-use crate::op::{Op, OpId, OpKind, Rank, Side, Slice, Target};
+use crate::op::{Names, Op, OpId, OpKind, Rank, Side, Slice, Target};
 use crate::schema::TypeDef;
 use crate::state::State;
 use crate::state::history::{ChangeIx, Made, Standing, Status};
@@ -66,6 +68,8 @@ pub(crate) struct Unsigned {
     pub(super) size: usize,
     /// Part of the open transaction.
     pub(super) is_open: bool,
+    /// How many changes had come from elsewhere when it was begun.
+    pub(super) arrivals: u64,
 }
 
 /// An op of an edit, with its place among the numbers that the edit claims.
@@ -79,10 +83,12 @@ pub(crate) struct LocalOp {
 
 /// Bytes of a change that are not its ops': the header with its deps, and some room.
 const CHANGE_BYTES_BESIDE_OPS: usize = 4_096;
+/// An encoding buffer that is larger is not kept.
+const SCRATCH_BYTES_MAX: usize = 1 << 16;
 /// The most that an op takes up beside its names, keys and value.
 const OP_BYTES: usize = 16;
 /// The most that a name takes up, with a count behind it and a public key for it in the author table.
-const NAME_BYTES: usize = 56;
+pub(super) const NAME_BYTES: usize = 56;
 
 impl Unsigned {
     pub(crate) fn change(&self) -> ChangeIx {
@@ -181,7 +187,7 @@ impl State {
     /// Deletes an element.
     pub(crate) fn edit_delete(&mut self, list: NodeIx, element: u32) -> Result<Made, EditError> {
         let made = self.nodes.list(list).element(element).made;
-        self.edit(OpKind::Delete { elements: vec![made] })
+        self.edit(OpKind::Delete { elements: smallvec![made] })
     }
 
     /// Puts a value under a key, overwriting the registers of its entry; lists and maps inside are added to.
@@ -190,8 +196,8 @@ impl State {
             return Err(NoEffect::NoSuchNode.into());
         };
         let value = self.types.with_texts(ty, value);
-        let mut removals =
-            self.nodes.map(map).keys.get(key).map(|state| state.removals.clone()).unwrap_or_default();
+        let state = self.nodes.map(map).keys.get(key);
+        let mut removals = Names::from_slice(state.map_or(&[], |state| &state.removals));
         removals.sort_unstable();
         // The entry that the put will be part of, if it is there already.
         let mut tag = Vec::new();
@@ -200,7 +206,7 @@ impl State {
         let entry = self.find_entry(map, key, &removals, kind);
         let entry = entry.and_then(|entry| self.nodes.map(map).entries.get(entry as usize));
         let entry = entry.map(|(_, entry)| entry.node);
-        let mut overwrites = Vec::new();
+        let mut overwrites = Names::new();
         for register in entry.map(|node| self.own_registers(node)).unwrap_or_default() {
             overwrites.extend(self.top_writes(register));
         }
@@ -233,8 +239,11 @@ impl State {
     }
 
     /// The names of what a register holds, at most as many as an op can name, in the register's order.
-    fn top_writes(&self, node: NodeIx) -> Vec<Made> {
-        let mut writes: Vec<Made> = self.ordered_writes(node).into_iter().map(|write| write.made).collect();
+    fn top_writes(&self, node: NodeIx) -> Names<Made> {
+        let mut writes: Names<Made> = self.ordered_writes(node).into_iter().map(|write| write.made).collect();
+        if writes.len() <= 1 {
+            return writes;
+        }
         // What an op names must lie below the heads that its change can name.
         let crowded = self.history.head_numbers().count() > CHANGE_DEPS_MAX;
         writes.truncate(if crowded { CHANGE_DEPS_MAX / 2 } else { OP_NAMES_MAX });
@@ -266,16 +275,21 @@ impl State {
     /// Makes an edit: claims its op numbers and shows it. All of it or nothing.
     fn edit(&mut self, kind: OpKind<Made, JsonValue>) -> Result<Made, EditError> {
         let op = Op { rank: self.rank(), kind };
-        let mut value = Vec::new();
+        let mut value = std::mem::take(&mut self.scratch);
+        value.clear();
         let mut extent = Extent::default();
         let op = op.map(Ok, |content| {
             put_value(&mut value, &content)?;
-            extent = Reader::new(&value).skip_value()?;
+            extent = Extent::of(&content);
             check_limit("the values in an op", extent.values as usize, VALUE_COUNT_MAX)?;
             Ok::<_, DecodeError>(Slice { start: 0, span: extent.numbers })
         })?;
         let span = op.span();
-        self.make(op, span, &value, |state, work, op| state.integrate(work, op))
+        let made = self.make(op, span, &value, |state, work, op| state.integrate(work, op));
+        if value.capacity() <= SCRATCH_BYTES_MAX {
+            self.scratch = value;
+        }
+        made
     }
 
     /// Enters an op, whose value is `value`, into the edit that goes on or a new one, and carries it out.
@@ -287,23 +301,30 @@ impl State {
         carry_out: impl FnOnce(&mut Self, &mut Work<'_>, &Op<Made, Slice>) -> Result<(), NoEffect>,
     ) -> Result<Made, EditError> {
         let size = self.check_names(&op)?;
-        self.widen(&mut op, None);
-        let (change, place) = self.claim(span, size + value.len())?;
-        let mut undo = Vec::new();
-        let mut work =
-            Work { change, place, rank: self.rank_in(change, op.rank), bytes: value, undo: Some(&mut undo) };
+        if !self.history.is_without_forks() {
+            self.widen(&mut op, None);
+        }
+        let size = size + value.len();
+        let (change, place) = self.claim(span, size)?;
+        let mut undo =
+            self.unsigned.last_mut().map(|edit| std::mem::take(&mut edit.undo)).unwrap_or_default();
+        let before = undo.len();
+        let rank = self.rank_in(change, op.rank);
+        let mut work = Work::new(change, place, rank, value, Some(&mut undo));
         let done = carry_out(self, &mut work, &op);
+        let misfit = done.err().map(|misfit| (misfit, undo.split_off(before)));
         let Some(edit) = self.unsigned.last_mut() else { return Err(EditError::Nothing) };
-        if let Err(misfit) = done {
-            self.undo_all(change, undo);
+        edit.undo = undo;
+        if let Some((misfit, steps)) = misfit {
+            edit.size -= size;
+            self.undo_all(change, steps);
             self.unclaim(change, place);
             return Err(misfit.into());
         }
         let start = edit.values.len() as u32;
         edit.values.extend_from_slice(value);
-        edit.undo.append(&mut undo);
-        let moved = op.map(Ok::<_, EditError>, |slice| Ok(Slice { start, ..slice }))?;
-        edit.ops.push(LocalOp { place, op: moved, value_end: edit.values.len() as u32 });
+        op.kind.each_value(|slice| slice.start = start);
+        edit.ops.push(LocalOp { place, op, value_end: edit.values.len() as u32 });
         self.count_edit();
         Ok(Made { change, place })
     }
@@ -337,6 +358,7 @@ impl State {
             undo: Vec::new(),
             size: CHANGE_BYTES_BESIDE_OPS + size,
             is_open: self.open.is_some(),
+            arrivals: self.arrivals,
         });
         Ok((change, 0))
     }

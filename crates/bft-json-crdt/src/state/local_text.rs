@@ -7,7 +7,7 @@ use crate::op::{LongName, Op, OpKind, Range, Side, Slice};
 use crate::state::State;
 use crate::state::history::Made;
 use crate::state::integrate::{NoEffect, Work};
-use crate::state::local::{EditError, LocalOp};
+use crate::state::local::{EditError, LocalOp, NAME_BYTES};
 use crate::state::nodes::NodeIx;
 use crate::state::text::CharIx;
 use crate::state::typing::made_at;
@@ -69,10 +69,11 @@ impl State {
             return Ok(None);
         }
         let (change, place) = self.claim(count as u64, content.len())?;
+        let rank = self.rank_in(change, self.rank());
         let Some(mut undo) = self.unsigned.last_mut().map(|edit| std::mem::take(&mut edit.undo)) else {
             return Ok(None);
         };
-        let mut work = Work { change, place, rank: self.rank(), bytes: &[], undo: Some(&mut undo) };
+        let mut work = Work::new(change, place, rank, &[], Some(&mut undo));
         let first = work.made();
         let done = self.type_in(&mut work, text, first, content, (Some(character), Side::Right));
         let Some(edit) = self.unsigned.last_mut() else { return Ok(None) };
@@ -167,11 +168,12 @@ impl State {
         if !goes_on {
             return Ok(None);
         }
-        let (change, place) = self.claim(0, 48 * ranges.len())?;
+        let (change, place) = self.claim(0, NAME_BYTES * ranges.len())?;
+        let rank = self.rank_in(change, self.rank());
         let Some(mut undo) = self.unsigned.last_mut().map(|edit| std::mem::take(&mut edit.undo)) else {
             return Ok(None);
         };
-        let mut work = Work { change, place, rank: self.rank(), bytes: &[], undo: Some(&mut undo) };
+        let mut work = Work::new(change, place, rank, &[], Some(&mut undo));
         ranges.iter().for_each(|range| self.cut(&mut work, text, range));
         let Some(edit) = self.unsigned.last_mut() else { return Ok(None) };
         edit.undo = undo;

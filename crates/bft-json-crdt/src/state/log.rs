@@ -71,11 +71,12 @@ impl State {
         let bytes = self.history.body(ix);
         let Ok(Body { authors, ops }) = Body::decode(bytes) else { return Vec::new() };
         let standing = self.history.standing(ix);
+        let cast = self.history.cast(&self.history.author_of(ix), &authors);
         let mut place = 0;
         let mut edits = Vec::new();
         for op in ops {
             let span = op.span() as u32;
-            if let Some(op) = self.resolve_op(op, ix, &authors, &standing)
+            if let Some(op) = self.resolve_op(op, ix, &cast, &standing)
                 && below.is_none_or(|below| self.touches(Made { change: ix, place }, &op, below))
             {
                 self.describe(ix, place, bytes, &op, &mut edits);

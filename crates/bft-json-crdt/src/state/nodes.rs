@@ -6,6 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use crate::op::Rank;
 use crate::schema::{TypeDef, TypeIx, TypeTable};
 use crate::state::history::{ChangeIx, Made, NO_CHANGE};
@@ -39,6 +41,9 @@ pub(crate) struct Write {
     /// The rank that counts: everybody's is an edit's but the source author's.
     pub(crate) rank: Rank,
 }
+
+/// Values of one register: mostly one.
+pub(crate) type Writes = SmallVec<[Write; 1]>;
 
 /// The values of a register that no known write has overwritten. Mostly one: others go to a side table.
 #[derive(Clone, Copy, Debug)]
@@ -231,10 +236,10 @@ impl Nodes {
     }
 
     /// Takes out those of `named` that the register holds, and returns them.
-    pub(crate) fn remove_writes(&mut self, node: NodeIx, named: &[Made]) -> Vec<Write> {
+    pub(crate) fn remove_writes(&mut self, node: NodeIx, named: &[Made]) -> Writes {
         let payload = self.node(node).payload as usize;
         let register = &mut self.registers[payload];
-        let mut removed = Vec::new();
+        let mut removed = Writes::new();
         let is_named = |write: &Write| named.contains(&write.made);
         if let Some(more) = self.more_writes.get_mut(register.more as usize) {
             more.retain(|write| {

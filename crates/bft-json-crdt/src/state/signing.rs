@@ -117,7 +117,9 @@ impl State {
         }
         let open = self.unsigned.iter().filter(|edit| edit.is_open);
         let mut changes: Vec<ChangeIx> = open.map(Unsigned::change).collect();
-        if let Err(error) = self.check_all(&changes) {
+        if changes.len() > 1
+            && let Err(error) = self.check_all(&changes)
+        {
             self.roll_back();
             return Err(error);
         }
@@ -151,7 +153,7 @@ impl State {
             for LocalOp { op, .. } in &edit.ops {
                 op.binding_names(|made| is_clear &= self.means(*made, None));
             }
-            if !is_clear && changes.len() > 1 {
+            if !is_clear {
                 return Err(EditError::Ambiguous.into());
             }
         }
@@ -236,15 +238,16 @@ impl State {
         let edit = self.unsigned.remove(at);
         let mut changed = false;
         let mut ops = edit.ops;
-        for LocalOp { place, op, .. } in &mut ops {
+        // What arrived between making and signing lies in its past too.
+        let is_late = edit.arrivals != self.arrivals;
+        for LocalOp { place, op, .. } in ops.iter_mut().filter(|_| is_late) {
             // Overwritten values that share a number with a newly known one take it with them.
             self.widen(op, Some(&standing));
             changed |= self.settle_overwrites(Made { change: ix, place: *place }, op);
         }
         self.history.settle(ix, &change, standing);
-        for LocalOp { place, op, .. } in &ops {
+        for LocalOp { place, op, .. } in ops.iter().filter(|_| is_late) {
             let made = Made { change: ix, place: *place };
-            // What arrived between making and signing lies in its past too.
             if let OpKind::Remove { target, key } = &op.kind {
                 changed |= self.settle_removal(made, target, key);
             } else if let OpKind::Move { .. } = &op.kind {
@@ -261,7 +264,11 @@ impl State {
     pub(super) fn stands_on(&self, edit: &Unsigned) -> Vec<ChangeIx> {
         let mut changes = Vec::new();
         for LocalOp { op, .. } in &edit.ops {
-            op.names(|made| changes.push(made.change));
+            op.names(|made| {
+                if changes.last() != Some(&made.change) {
+                    changes.push(made.change);
+                }
+            });
             if op.rank != Rank::Edit {
                 changes.extend(&self.sources);
             }

@@ -8,9 +8,9 @@ use crate::keypair::AuthorId;
 use crate::op::{LongName, Name, Op, OpId, OpKind, ROOT_ID, Rank, Slice, value_at};
 use crate::schema::TypeDef;
 use crate::state::State;
-use crate::state::history::{ChangeIx, Made, Standing, Status};
+use crate::state::history::{Cast, ChangeIx, Made, Standing, Status};
 use crate::state::integrate::has_seen;
-use crate::state::nodes::{NodeIx, ROOT_NODE, Write};
+use crate::state::nodes::{NodeIx, ROOT_NODE, Write, Writes};
 use crate::value::JsonValue;
 
 /// A value that a register or a map holds besides the one that it shows.
@@ -125,8 +125,8 @@ impl State {
     }
 
     /// A register's values, the one that it shows first.
-    pub(crate) fn ordered_writes(&self, node: NodeIx) -> Vec<Write> {
-        let mut writes: Vec<Write> = self.nodes.writes(node).collect();
+    pub(crate) fn ordered_writes(&self, node: NodeIx) -> Writes {
+        let mut writes: Writes = self.nodes.writes(node).collect();
         writes.sort_by(|a, b| self.compare_writes(b, a));
         writes
     }
@@ -398,17 +398,16 @@ impl State {
         &self,
         op: Op<Name, Slice>,
         change: ChangeIx,
-        authors: &[AuthorId],
+        cast: &Cast,
         standing: &Standing,
     ) -> Option<Op<Made, Slice>> {
-        let author = self.history.author_of(change);
         let first = self.history.row(change).first_counter;
         let resolve = |name: Name| {
             if name.author == 0 && name.counter >= first {
                 return Ok(Made { change, place: (name.counter - first) as u32 });
             }
-            let long = long_name(&name, author, authors).map_err(|_| ())?;
-            self.history.resolve(&long, standing).ok_or(())
+            let author = cast.get(name.author as usize).copied().flatten().ok_or(())?;
+            self.history.resolve(author, name.counter, standing).ok_or(())
         };
         op.map(resolve, Ok).ok()
     }

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use aws_lc_rs::digest::{Context, SHA512};
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity as _, VartimeMultiscalarMul as _};
-use sha2::{Digest as _, Sha512};
 
+use crate::hash::sha512;
 use crate::verify::{VerifyingKey, challenge, split};
 
 /// Signatures that are checked with one equation: enough that what a group costs in itself is little for
@@ -83,24 +84,23 @@ struct Term<'a> {
 /// Makes the terms of the claims that are well formed, and notes which those are.
 fn terms<'a>(claims: &[Claim<'a>], is_term: &mut [bool]) -> Vec<Term<'a>> {
     let mut terms = Vec::with_capacity(claims.len());
-    let mut transcript = Sha512::new();
+    let mut transcript = Context::new(&SHA512);
     for (at, (claim, is_term)) in claims.iter().zip(is_term).enumerate() {
         let (r_bytes, s_bytes) = split(claim.signature);
         let Some(s) = Option::<Scalar>::from(Scalar::from_canonical_bytes(s_bytes)) else { continue };
         let Some(r) = CompressedEdwardsY(r_bytes).decompress() else { continue };
         let challenge = challenge(&r_bytes, &claim.key.bytes, &claim.message);
         // The challenge commits to the key, to R and to the message.
-        transcript.update(challenge);
-        transcript.update(s_bytes);
+        transcript.update(&challenge);
+        transcript.update(&s_bytes);
         let k = Scalar::from_bytes_mod_order_wide(&challenge);
         terms.push(Term { at, key: claim.key, r, z: Scalar::ONE, zk: k, zs: s });
         *is_term = true;
     }
     // The coefficients are 128 bits each, hashed from all claims: nobody can choose signatures after them.
-    let seed = transcript.finalize();
+    let seed = transcript.finish();
     for (index, terms) in (0u64..).zip(terms.chunks_mut(4)) {
-        let hash: [u8; 64] =
-            Sha512::new().chain_update(seed).chain_update(index.to_le_bytes()).finalize().into();
+        let hash = sha512(&[seed.as_ref(), &index.to_le_bytes()]);
         for (term, bytes) in terms.iter_mut().zip(hash.as_chunks::<16>().0) {
             term.z = Scalar::from(u128::from_le_bytes(*bytes));
             term.zk *= term.z;

@@ -1,6 +1,7 @@
 //! Names: what an op number of an author stands for, and to whom.
 
-use super::{ChangeIx, History, Made, Standing, Status};
+use super::{Cast, ChangeIx, History, Made, Standing, Status};
+use crate::keypair::AuthorId;
 use crate::op::{LongName, Range};
 use crate::state::branch::Branch;
 
@@ -16,11 +17,18 @@ impl History {
 
     /// Finds an op number in the past of `standing`. Under equivocation one number may stand for several
     /// ops; of those in the past, that of the smaller digest is meant. O(log changes) per branch.
-    pub(crate) fn resolve(&self, name: &LongName, standing: &Standing) -> Option<Made> {
+    pub(crate) fn resolve(&self, author: u32, counter: u64, standing: &Standing) -> Option<Made> {
         let reach = |branch: u32| {
             if branch == standing.branch_number() { standing.seq } else { standing.past.seq_of(branch) }
         };
-        self.all_named(name, reach).min_by_key(|made| self.digest(made.change))
+        let smaller = |a: Made, b: Made| if self.digest(a.change) < self.digest(b.change) { a } else { b };
+        self.all_named(author, counter, reach).reduce(|a, b| smaller(a, b))
+    }
+
+    /// The numbers of authors that the document may have heard of: a change's own, and those of its table.
+    pub(crate) fn cast(&self, own: &AuthorId, table: &[AuthorId]) -> Cast {
+        let number = |author| self.by_author.get(author).copied();
+        std::iter::once(own).chain(table).map(number).collect()
     }
 
     /// All ops in the past of `standing`, or of all that is signed, that share the number of `made`.
@@ -34,7 +42,8 @@ impl History {
             Some(standing) if branch == standing.branch_number() => standing.seq,
             Some(standing) => standing.past.seq_of(branch),
         };
-        self.all_named(&self.long_name(made), reach).collect()
+        let counter = self.number_of(made).1;
+        self.all_named(author, counter, reach).collect()
     }
 
     /// The branch and the op number of what a change made.
@@ -89,13 +98,13 @@ impl History {
     /// What an op number may stand for in each branch of its author, up to a seq.
     fn all_named<'a>(
         &'a self,
-        name: &'a LongName,
+        author: u32,
+        counter: u64,
         reach: impl Fn(u32) -> u32 + 'a,
     ) -> impl Iterator<Item = Made> + 'a {
-        let author = self.by_author.get(&name.author).map(|author| &self.authors[*author as usize]);
-        author.into_iter().flat_map(|author| &author.branches).filter_map(move |number| {
+        self.authors[author as usize].branches.iter().filter_map(move |number| {
             let branch = &self.branches[*number as usize];
-            let made = self.made_in(branch, name.counter)?;
+            let made = self.made_in(branch, counter)?;
             (self.row(made.change).seq <= reach(*number)).then_some(made)
         })
     }

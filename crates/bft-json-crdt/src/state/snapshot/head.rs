@@ -17,11 +17,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Renumbering, Section, SnapshotError};
 use crate::change::{Digest, DocumentId};
 use crate::encoding::{DecodeError, Reader, put_varint};
+use crate::hash::sha256;
 use crate::keypair::AuthorId;
 use crate::schema::{TypeIx, TypeTable};
 use crate::state::State;
@@ -157,5 +156,5 @@ fn read(
 
 /// A hash of all that the types of a document say.
 fn fingerprint(types: &TypeTable) -> [u8; 32] {
-    Sha256::digest(types.description().as_bytes()).into()
+    sha256(&[types.description().as_bytes()])
 }
