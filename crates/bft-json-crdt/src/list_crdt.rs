@@ -143,9 +143,10 @@ impl<T: CrdtNode> ListCrdt<T> {
 
     /// Returns the id of the element at a position. O(log n).
     pub fn id_at(&self, position: usize) -> Option<OpId> {
-        let state = self.handle.shared.lock();
+        let mut state = self.handle.shared.lock();
         let list = state.nodes().list(self.handle.node);
-        list.at(position).map(|element| state.id_of(list.element(element).made))
+        let made = list.element(list.at(position)?).made;
+        Some(state.id_of(made))
     }
 
     /// Returns the position of an element, if it is live. O(log n).

@@ -10,14 +10,17 @@ pub(crate) mod branch;
 pub(crate) mod compare;
 pub(crate) mod digest_index;
 pub(crate) mod entries;
+pub(crate) mod few;
 pub(crate) mod field_index;
 pub(crate) mod history;
+pub(crate) mod ids;
 pub(crate) mod integrate;
 pub(crate) mod list;
 pub(crate) mod literal;
 pub(crate) mod local;
 pub(crate) mod local_text;
 pub(crate) mod log;
+pub(crate) mod map;
 pub(crate) mod memory;
 pub(crate) mod nodes;
 pub(crate) mod past;
@@ -31,17 +34,17 @@ pub(crate) mod typing;
 pub(crate) mod undo;
 pub(crate) mod view;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::change::DocumentId;
 use crate::keypair::AuthorId;
-use crate::op::OpId;
 use crate::schema::{TypeIx, TypeTable};
 use at::Checkpoint;
 use field_index::FieldIndexes;
 use history::{ChangeIx, History};
+use ids::ElementIds;
 use local::Unsigned;
-use nodes::{NO_NODE, NodeIx, Nodes};
+use nodes::{NO_NODE, Nodes};
 use patches::Patches;
 use queue::Queue;
 use signing::Open;
@@ -76,10 +79,7 @@ pub(crate) struct State {
     queue: Queue,
     /// Whose changes are let in; `None` for everybody's.
     trust: Option<BTreeSet<AuthorId>>,
-    /// The nodes of all list elements ever made, and how many of them `by_id` knows.
-    elements: Vec<NodeIx>,
-    indexed: usize,
-    by_id: HashMap<OpId, Vec<NodeIx>>,
+    ids: ElementIds,
     fields: FieldIndexes,
 }
 
@@ -116,9 +116,7 @@ impl State {
             checkpoint: None,
             queue: Queue::default(),
             trust: None,
-            elements: Vec::new(),
-            indexed: 0,
-            by_id: HashMap::new(),
+            ids: ElementIds::default(),
             fields: FieldIndexes::default(),
         }
     }

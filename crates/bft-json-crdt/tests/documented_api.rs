@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
 
+use bft_json_crdt::DocumentId;
 use bft_json_crdt::counter_crdt::CounterCrdt;
 use bft_json_crdt::json_crdt::{
     BaseCrdt, CAUSAL_QUEUE_MAX, CrdtNode, EditError, JsonValue, NoEffect, OpState, SignError, SignedOp,
@@ -12,6 +13,7 @@ use bft_json_crdt::list_crdt::ListCrdt;
 use bft_json_crdt::lww_crdt::LwwRegisterCrdt;
 use bft_json_crdt::map_crdt::MapCrdt;
 use bft_json_crdt::op::ROOT_ID;
+use bft_json_crdt::text_crdt::TextCrdt;
 use serde_json::json;
 
 #[add_crdt_fields]
@@ -304,4 +306,103 @@ fn counters_add_up_whatever_the_order_and_show_within_64_bits() {
     }
     assert_eq!(text(&a), r#"{"count":-6,"tallies":{"x":5}}"#);
     assert_eq!(text(&a), text(&b));
+}
+
+#[test]
+fn what_was_typed_in_a_deleted_element_is_listed_as_a_conflict() {
+    #[add_crdt_fields]
+    #[derive(Clone, CrdtNode, Debug)]
+    struct Note {
+        body: TextCrdt,
+    }
+    #[add_crdt_fields]
+    #[derive(Clone, CrdtNode, Debug)]
+    struct Notes {
+        notes: ListCrdt<Note>,
+    }
+    let (alice, bob) = (make_keypair(), make_keypair());
+    let (mut a, mut b) = (BaseCrdt::<Notes>::new(&alice), BaseCrdt::<Notes>::new(&bob));
+    for (id, body) in [("seen", "old"), ("unseen", "old")] {
+        let op = a.doc.notes.push(json!({ "body": body })).sign(&alice);
+        assert_eq!(b.apply(op.clone()), OpState::Ok, "{id}");
+    }
+    let mut sent = vec![b.doc.notes[0].body.insert(3, "er").sign(&bob)];
+    assert!(a.apply(sent[0].clone()).is_applied());
+    sent.push(a.doc.notes.delete(a.doc.notes.id_at(1).unwrap()).sign(&alice));
+    sent.push(a.doc.notes.delete(a.doc.notes.id_at(0).unwrap()).sign(&alice));
+    let late = b.doc.notes[1].body.insert(0, "c").sign(&bob);
+    for op in sent.iter().chain([&late]) {
+        let _ = (a.apply(op.clone()), b.apply(op.clone()));
+    }
+    assert_eq!(a.doc.notes.conflicts(), b.doc.notes.conflicts());
+    let found: Vec<_> =
+        a.doc.notes.conflicts().into_iter().map(|(_, lost)| (lost.value, lost.author)).collect();
+    assert_eq!(found, [(JsonValue::from("cold"), bob.author())], "not the one that the deletion had seen");
+}
+
+#[test]
+fn a_key_that_comes_and_goes_stays_one_entry() {
+    #[add_crdt_fields]
+    #[derive(Clone, CrdtNode, Debug)]
+    struct Locks {
+        held: MapCrdt<LwwRegisterCrdt<String>>,
+    }
+    let (alice, bob) = (make_keypair(), make_keypair());
+    let (mut a, mut b) = (BaseCrdt::<Locks>::new(&alice), BaseCrdt::<Locks>::new(&bob));
+    let mut sent = Vec::new();
+    for n in 0..40 {
+        sent.push(a.doc.held.put("door", format!("{n}")).sign(&alice));
+        sent.push(a.doc.held.put("door", format!("{n} again")).sign(&alice));
+        if n % 4 == 3 {
+            // Given up: what it took the place of is back.
+            drop(a.doc.held.put("door", "never"));
+            drop(a.doc.held.remove("door"));
+        }
+        assert_eq!(a.doc.held.get("door").unwrap().view(), JsonValue::from(format!("{n} again")));
+        sent.push(a.doc.held.remove("door").sign(&alice));
+        assert!(a.doc.held.get("door").is_none());
+    }
+    let last = sent.pop().unwrap();
+    for op in sent {
+        assert_eq!(b.apply(op), OpState::Ok);
+    }
+    let unseen = b.doc.held.get("door").unwrap().set("mine".to_owned()).sign(&bob);
+    let _ = (a.apply(unseen), b.apply(last));
+    assert_eq!(text(&a), r#"{"held":{"door":"mine"}}"#, "an edit that a removal had not seen brings it back");
+    assert_eq!((text(&a), a.doc.held.conflicts("door")), (text(&b), b.doc.held.conflicts("door")));
+}
+
+#[test]
+fn ids_of_a_large_change_are_found_and_name_the_same_everywhere() {
+    #[add_crdt_fields]
+    #[derive(Clone, CrdtNode, Debug)]
+    struct Lists {
+        rows: ListCrdt<ListCrdt<LwwRegisterCrdt<u64>>>,
+    }
+    const COUNT: u64 = 20_000;
+    let (alice, document) = (make_keypair(), DocumentId([3; 32]));
+    let mut a = BaseCrdt::<Lists>::with_document(&alice, document);
+    let mut b = BaseCrdt::<Lists>::with_document(&make_keypair(), document);
+    // Many elements in one op, and many ops in one change.
+    a.begin();
+    a.doc.rows.push(json!((0..COUNT).collect::<Vec<u64>>())).keep().unwrap();
+    let mut after = ROOT_ID;
+    for n in 0..COUNT {
+        let row = a.doc.rows.insert(after, json!([n]));
+        after = row.id();
+        row.keep().unwrap();
+    }
+    let changes = a.commit(&alice).unwrap();
+    assert!(b.apply_changes(changes).states.iter().all(OpState::is_applied));
+    let count = COUNT as usize;
+    assert_eq!((a.doc.rows.index_of(after), b.doc.rows.index_of(after)), (Some(count - 1), Some(count - 1)));
+    let ids = |base: &BaseCrdt<Lists>| {
+        let (outer, inner) = (&base.doc.rows, &base.doc.rows[count]);
+        let inner = (0..count).map(|at| inner.id_at(at).unwrap());
+        (0..=count).map(|at| outer.id_at(at).unwrap()).chain(inner).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(ids(&a).len(), 2 * count + 1, "no two are the same");
+    assert_eq!(ids(&a), ids(&b));
+    let inner = &b.doc.rows[count];
+    assert_eq!(inner.index_of(inner.id_at(count / 2).unwrap()), Some(count / 2));
 }

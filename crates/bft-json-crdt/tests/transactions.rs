@@ -281,6 +281,8 @@ fn ids_are_the_same_before_and_after_the_signature() {
         assert_eq!(a.doc.cards.index_of(never_id), Some(0));
         a.roll_back();
         assert_eq!(a.doc.cards.index_of(never_id), None);
+        let behind = a.doc.cards.try_insert(never_id, json!({})).unwrap_err();
+        assert_eq!(behind, EditError::NoSuchElement(never_id));
         a.begin();
         let again = a.doc.cards.insert(ROOT_ID, json!({"title": "never"}));
         let again_id = again.id();

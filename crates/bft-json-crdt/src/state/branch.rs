@@ -54,8 +54,15 @@ impl Branch {
         }
         // Changes of one size, the common case, are found where a straight line says; else near it.
         let len = self.first_counters.len();
-        let share = u128::from(counter - first) * (len as u128 - 1) / u128::from(last - first).max(1);
-        let guess = (share as usize).min(len - 1);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "a guess, of what is not negative"
+        )]
+        let guess = {
+            let share = (counter - first) as f64 / (last - first).max(1) as f64;
+            ((share * (len - 1) as f64) as usize).min(len - 1)
+        };
         let is_before = |at: usize| self.first_counters.get(at).is_some_and(|first| *first <= counter);
         let (mut low, mut high) = (guess, guess + 1);
         let mut step = 1;

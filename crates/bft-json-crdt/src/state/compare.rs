@@ -154,8 +154,8 @@ fn identity(history: &History, made: Made) -> Identity {
 /// A map's entry is named by its kind and the removals that it began after.
 fn entry_identity(state: &State, entry: NodeIx) -> (&'static str, Vec<Identity>) {
     let node = state.nodes.node(entry);
-    let entries = &state.nodes.map(node.parent).entries;
-    let removals = entries.get(node.slot as usize).map(|(_, entry)| &entry.removals_seen[..]);
+    let known = state.nodes.map(node.parent).entry(node.slot);
+    let removals = known.map(|known| &known.removals_seen[..]);
     let removals = removals.unwrap_or_default().iter();
     let mut removals: Vec<Identity> = removals.map(|made| identity(&state.history, *made)).collect();
     removals.sort_unstable();

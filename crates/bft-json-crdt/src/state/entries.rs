@@ -9,7 +9,8 @@ use crate::schema::TypeIx;
 use crate::state::State;
 use crate::state::history::{History, Made};
 use crate::state::integrate::{Undo, Work, has_seen};
-use crate::state::nodes::{Entry, NodeIx, Touch};
+use crate::state::map::{EntryIx, KeyState, Touch};
+use crate::state::nodes::NodeIx;
 
 impl State {
     #[expect(clippy::too_many_arguments, reason = "one step of a recursion")]
@@ -28,20 +29,25 @@ impl State {
         let entry = match self.find_entry(map, key, removals, ty) {
             Some(entry) => entry,
             None => {
-                let entry = self.nodes.map(map).entries.len() as u32;
+                let entry = self.nodes.map(map).entries().len() as EntryIx;
                 let node = self.nodes.make(&self.types, ty, map, entry);
-                let map = self.nodes.map_mut(map);
-                map.keys.entry(key.to_owned()).or_default().entries.push(entry);
-                let new =
-                    Entry { node, removals_seen: removals.to_vec(), puts: Vec::new(), touches: Vec::new() };
-                map.entries.push((key.to_owned(), new));
-                entry
+                self.nodes.map_mut(map).add(key, node, removals)
             }
         };
-        let Some((_, state)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) else { return };
+        let history = &self.history;
+        let Some(state) = self.nodes.map_mut(map).entry_mut(entry) else { return };
+        // What this put has seen and is not outranked by can never again be the last.
+        let mut dropped = Vec::new();
+        state.puts.retain(|(put, rank)| {
+            let stays = *rank > work.rank || !has_seen(history, made.change, put.change);
+            if !stays {
+                dropped.push((*put, *rank));
+            }
+            stays
+        });
         state.puts.push((made, work.rank));
         let node = state.node;
-        work.note(|| Undo::Put { map, entry, made });
+        work.note(|| Undo::Put { map, entry, made, dropped });
         self.touch(work, map, entry);
         for register in self.own_registers(node) {
             self.overwrite(work, register, overwrites);
@@ -51,14 +57,10 @@ impl State {
 
     /// The entry that a put of some kind, having seen some removals, is part of.
     pub(crate) fn find_entry(&self, map: NodeIx, key: &str, removals: &[Made], ty: TypeIx) -> Option<u32> {
-        let known = self.nodes.map(map);
-        let mut entries = known.keys.get(key)?.entries.iter().copied();
-        entries.find(|entry| {
-            let entry = known.entries.get(*entry as usize);
-            entry.is_some_and(|(_, entry)| {
-                entry.removals_seen == removals && self.nodes.node(entry.node).ty == ty
-            })
-        })
+        let mut entries = self.nodes.map(map).entries_of(key);
+        let found = entries
+            .find(|(_, entry)| entry.removals_seen[..] == *removals && self.nodes.node(entry.node).ty == ty);
+        found.map(|(entry, _)| entry)
     }
 
     pub(crate) fn remove_entry(&mut self, work: &mut Work<'_>, map: NodeIx, key: &str) {
@@ -66,27 +68,29 @@ impl State {
         let history = &self.history;
         let map_state = self.nodes.map_mut(map);
         // Where there is nothing to remove, a put that has seen this removal begins a new entry all the same.
-        let state = map_state.keys.entry(key.to_owned()).or_default();
+        let removals = map_state.key_or_new(key).removals_mut();
         let saw = |earlier| has_seen(history, work.change, earlier);
-        let removals_before = state.removals.clone();
-        state.removals.retain(|other| !saw(other.change));
-        state.removals.push(removal);
+        let removals_before = removals.last.clone();
+        removals.last.retain(|other| !saw(other.change));
+        removals.last.push(removal);
         match work.rank {
             Rank::Below => {}
-            Rank::Edit => state.removals_edit.push(removal),
-            Rank::Above => state.removals_above.push(removal),
+            Rank::Edit => removals.edit.push(removal),
+            Rank::Above => removals.above.push(removal),
         }
         let mut dropped = Vec::new();
-        for entry in &state.entries {
-            if let Some((_, entry_state)) = map_state.entries.get_mut(*entry as usize) {
-                let (gone, stay): (Vec<Touch>, Vec<Touch>) = entry_state
-                    .touches
-                    .iter()
-                    .copied()
-                    .partition(|touch| saw(touch.change) || touch.rank < work.rank);
-                entry_state.touches = stay;
-                dropped.push((*entry, gone));
-            }
+        for entry in map_state.live_of(key).to_vec() {
+            let Some(state) = map_state.entry_mut(entry) else { continue };
+            let mut gone = Vec::new();
+            state.touches.retain(|touch| {
+                let goes = saw(touch.change) || touch.rank < work.rank;
+                if goes {
+                    gone.push(*touch);
+                }
+                !goes
+            });
+            map_state.note_touches(entry);
+            dropped.push((entry, gone));
         }
         work.note(|| Undo::Removal { made: removal, map, key: key.to_owned(), dropped, removals_before });
     }
@@ -95,10 +99,10 @@ impl State {
     /// began after.
     pub(crate) fn is_outranked(&self, map: NodeIx, entry: u32, rank: Rank) -> bool {
         let map = self.nodes.map(map);
-        let Some((key, entry)) = map.entries.get(entry as usize) else { return false };
-        let Some(state) = map.keys.get(key) else { return false };
-        let edits = if rank == Rank::Below { &state.removals_edit[..] } else { &[] };
-        let above = if rank < Rank::Above { &state.removals_above[..] } else { &[] };
+        let Some(entry) = map.entry(entry) else { return false };
+        let Some(removals) = map.key(&entry.key).map(KeyState::removals) else { return false };
+        let edits = if rank == Rank::Below { &removals.edit[..] } else { &[] };
+        let above = if rank < Rank::Above { &removals.above[..] } else { &[] };
         let is_before_entry = |removal: &Made| {
             entry
                 .removals_seen
@@ -117,17 +121,18 @@ impl State {
         }
         let history = &self.history;
         let map = self.nodes.map_mut(map);
-        let Some(state) = map.keys.get_mut(key) else { return false };
+        let Some(state) = map.key_mut(key) else { return false };
         let mut any = false;
         state
-            .removals
+            .removals_mut()
+            .last
             .retain(|other| other.change == made.change || !history.is_in_past(other.change, made.change));
-        for entry in &state.entries {
-            if let Some((_, entry)) = map.entries.get_mut(*entry as usize) {
-                let before = entry.touches.len();
-                entry.touches.retain(|touch| !is_before(history, *touch, made));
-                any |= entry.touches.len() != before;
-            }
+        for entry in map.live_of(key).to_vec() {
+            let Some(state) = map.entry_mut(entry) else { continue };
+            let before = state.touches.len();
+            state.touches.retain(|touch| !is_before(history, *touch, made));
+            any |= state.touches.len() != before;
+            map.note_touches(entry);
         }
         any
     }
@@ -143,22 +148,23 @@ impl State {
     ) {
         let history = &self.history;
         let map_state = self.nodes.map_mut(map);
-        let Some(state) = map_state.keys.get_mut(key) else { return };
-        for removals in [&mut state.removals, &mut state.removals_edit, &mut state.removals_above] {
-            removals.retain(|other| *other != removal);
+        let Some(removals) = map_state.key_mut(key).map(KeyState::removals_mut) else { return };
+        for list in removals.lists_mut() {
+            list.retain(|other| *other != removal);
         }
-        let newer = state.removals.clone();
+        let newer = removals.last.clone();
         let covered = |earlier| newer.iter().any(|later| has_seen(history, later.change, earlier));
-        state.removals.extend(removals_before.into_iter().filter(|removal| !covered(removal.change)));
-        state.removals.sort_unstable();
-        state.removals.dedup();
+        removals.last.extend(removals_before.into_iter().filter(|removal| !covered(removal.change)));
+        removals.last.sort_unstable();
+        removals.last.dedup();
         for (entry, touches) in dropped {
             for touch in touches {
                 if !newer.iter().any(|later| has_seen(&self.history, later.change, touch.change))
                     && !self.is_outranked(map, entry, touch.rank)
-                    && let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize)
+                    && let Some(state) = self.nodes.map_mut(map).entry_mut(entry)
                 {
-                    entry.touches.push(touch);
+                    state.touches.push(touch);
+                    self.nodes.map_mut(map).note_touches(entry);
                 }
             }
         }

@@ -24,7 +24,6 @@ pub(crate) use restoring::RowSeed;
 
 /// A change's place in the columns. Also taken by edits that are not signed yet.
 pub(crate) type ChangeIx = u32;
-pub(crate) const NO_CHANGE: ChangeIx = u32::MAX;
 /// The lamport of an edit that is not signed: after everything that is.
 pub(crate) const LAMPORT_UNSIGNED: u32 = u32::MAX;
 

@@ -12,7 +12,8 @@ use crate::schema::{TypeDef, TypeIx};
 use crate::state::State;
 use crate::state::history::{ChangeIx, History, Made, Status};
 use crate::state::list::{ElementIx, Move};
-use crate::state::nodes::{NO_NODE, NodeIx, ROOT_NODE, Touch, Write, Writes};
+use crate::state::map::{EntryIx, Touch};
+use crate::state::nodes::{NO_NODE, NodeIx, ROOT_NODE, Write, Writes};
 use crate::state::text::CharIx;
 use crate::value::JsonValue;
 
@@ -80,8 +81,10 @@ pub(crate) enum Undo {
     },
     Put {
         map: NodeIx,
-        entry: u32,
+        entry: EntryIx,
         made: Made,
+        /// The puts that it took the place of.
+        dropped: Vec<(Made, Rank)>,
     },
     Touch {
         map: NodeIx,
@@ -536,8 +539,10 @@ impl State {
             row.status == Status::Signed && other.status == Status::Signed && other.branch == row.branch
         };
         let touch = work.touch();
-        if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
-            entry.touch(touch, same_branch);
+        let map_state = self.nodes.map_mut(map);
+        if let Some(state) = map_state.entry_mut(entry) {
+            state.touch(touch, same_branch);
+            map_state.note_touches(entry);
         }
         work.note(|| Undo::Touch { map, entry });
     }

@@ -9,8 +9,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::op::{Rank, Side};
+use crate::state::few::{Few, Many};
 use crate::state::history::{ChangeIx, History, Made};
-use crate::state::nodes::{Deletions, NodeIx};
+use crate::state::nodes::NodeIx;
 use crate::state::sequence::{Place, Sequence};
 
 /// An element's number in its list's table, which is that of its first place.
@@ -26,55 +27,25 @@ pub(crate) struct Element {
     origin: ElementIx,
     /// Where the element stands; kept at its first place.
     current: ElementIx,
-    parent: Option<ElementIx>,
+    /// `NO_ELEMENT` at the beginning.
+    parent: ElementIx,
+    /// The children on each side, in order.
+    left: Few,
+    right: Few,
+    /// The changes that deleted the element.
+    deletions: Few,
     side: Side,
-    left: Siblings,
-    right: Siblings,
-    pub(crate) deletions: Deletions,
 }
 
-/// The children on one side of an element, in order.
-#[derive(Clone, Debug)]
-enum Siblings {
-    None,
-    One(ElementIx),
-    Many(Vec<ElementIx>),
-}
-
-impl Siblings {
-    fn as_slice(&self) -> &[ElementIx] {
-        match self {
-            Self::None => &[],
-            Self::One(only) => std::slice::from_ref(only),
-            Self::Many(all) => all,
-        }
-    }
-
-    fn insert(&mut self, at: usize, element: ElementIx) {
-        *self = match std::mem::replace(self, Self::None) {
-            Self::None => Self::One(element),
-            Self::One(other) => Self::Many(if at == 0 { vec![element, other] } else { vec![other, element] }),
-            Self::Many(mut all) => {
-                all.insert(at, element);
-                Self::Many(all)
-            }
-        };
-    }
-
-    fn remove(&mut self, element: ElementIx) {
-        match self {
-            Self::None => {}
-            Self::One(only) if *only == element => *self = Self::None,
-            Self::One(_) => {}
-            Self::Many(all) => all.retain(|other| *other != element),
-        }
-    }
-}
+const NO_ELEMENT: ElementIx = ElementIx::MAX;
 
 #[derive(Clone, Debug)]
 pub(crate) struct List {
     elements: Vec<Element>,
-    roots: Siblings,
+    /// What hangs on the beginning.
+    roots: Few,
+    /// Children and deletions where there are several.
+    many: Many,
     order: Sequence,
     /// For each element that was moved: the moves that no other known move had seen.
     moves: BTreeMap<ElementIx, Vec<Move>>,
@@ -112,7 +83,7 @@ pub(crate) struct PlaceSeed {
 impl List {
     /// Heap bytes held.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.elements.capacity() * size_of::<Element>() + self.order.heap_bytes()
+        self.elements.capacity() * size_of::<Element>() + self.order.heap_bytes() + self.many.heap_bytes()
     }
 
     /// All places, by number.
@@ -121,9 +92,9 @@ impl List {
             made: element.made,
             node: element.node,
             origin: element.origin,
-            parent: element.parent,
+            parent: (element.parent != NO_ELEMENT).then_some(element.parent),
             side: element.side,
-            deletions: element.deletions.iter().collect(),
+            deletions: self.deletions(element).to_vec(),
         };
         self.elements.iter().map(seed).collect()
     }
@@ -145,19 +116,19 @@ impl List {
             if place.parent.is_some_and(|parent| parent >= number) || place.origin > number {
                 return None;
             }
-            let mut deletions = Deletions::none();
-            place.deletions.into_iter().for_each(|by| deletions.add(by));
+            let mut deletions = Few::new();
+            place.deletions.into_iter().for_each(|by| deletions.push(by, &mut list.many));
             let node = list.elements.get(place.origin as usize).map_or(place.node, |origin| origin.node);
             list.elements.push(Element {
                 made: place.made,
                 node,
                 origin: place.origin,
                 current: number,
-                parent: place.parent,
-                side: place.side,
-                left: Siblings::None,
-                right: Siblings::None,
+                parent: place.parent.unwrap_or(NO_ELEMENT),
+                left: Few::new(),
+                right: Few::new(),
                 deletions,
+                side: place.side,
             });
         }
         let mut stands = vec![false; count as usize];
@@ -170,9 +141,8 @@ impl List {
         // Siblings stand in their order, so that of the list is theirs.
         for place in &seed.order {
             let Element { parent, side, .. } = list.elements[*place as usize];
-            let siblings = list.siblings_mut(parent, side);
-            let len = siblings.as_slice().len();
-            siblings.insert(len, *place);
+            let (siblings, many) = list.siblings_mut(parent, side);
+            siblings.push(*place, many);
         }
         for place in &seed.order {
             let element = &list.elements[*place as usize];
@@ -191,7 +161,13 @@ impl List {
     }
 
     pub(crate) fn new() -> Self {
-        Self { elements: Vec::new(), roots: Siblings::None, order: Sequence::new(), moves: BTreeMap::new() }
+        Self {
+            elements: Vec::new(),
+            roots: Few::new(),
+            many: Many::default(),
+            order: Sequence::new(),
+            moves: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -247,7 +223,7 @@ impl List {
             None => (&self.roots, self.order.first()),
             Some(left) => (&self.elements[left as usize].right, self.order.next(left)),
         };
-        match (siblings.as_slice(), next) {
+        match (siblings.as_slice(&self.many), next) {
             ([], _) | (_, None) => (left, Side::Right),
             (_, Some(next)) => (Some(next), Side::Left),
         }
@@ -344,17 +320,18 @@ impl List {
         side: Side,
     ) -> ElementIx {
         let element = self.elements.len() as ElementIx;
-        let siblings = self.siblings(parent, side).as_slice();
+        let parent = parent.unwrap_or(NO_ELEMENT);
+        let siblings = self.siblings(parent, side);
         let at = siblings.partition_point(|other| {
             history.sibling_order(self.elements[*other as usize].made, made) == Ordering::Less
         });
         let place = match (at.checked_sub(1).map(|before| siblings[before]), siblings.get(at)) {
             (_, Some(after)) => Place::Before(self.leftmost(*after)),
             (Some(before), None) if side == Side::Right => Place::After(self.rightmost(before)),
-            (_, None) => match (parent, side) {
-                (None, _) => Place::First,
-                (Some(parent), Side::Left) => Place::Before(parent),
-                (Some(parent), Side::Right) => Place::After(parent),
+            (_, None) => match side {
+                _ if parent == NO_ELEMENT => Place::First,
+                Side::Left => Place::Before(parent),
+                Side::Right => Place::After(parent),
             },
         };
         self.order.insert(element, place);
@@ -367,12 +344,13 @@ impl List {
             origin: origin.unwrap_or(element),
             current: element,
             parent,
+            left: Few::new(),
+            right: Few::new(),
+            deletions: Few::new(),
             side,
-            left: Siblings::None,
-            right: Siblings::None,
-            deletions: Deletions::none(),
         });
-        self.siblings_mut(parent, side).insert(at, element);
+        let (siblings, many) = self.siblings_mut(parent, side);
+        siblings.insert(at, element, many);
         element
     }
 
@@ -380,41 +358,49 @@ impl List {
     pub(crate) fn take_out(&mut self, element: ElementIx) {
         let Element { parent, side, .. } = self.elements[element as usize];
         self.order.remove(element);
-        self.siblings_mut(parent, side).remove(element);
+        let (siblings, many) = self.siblings_mut(parent, side);
+        siblings.remove(element, many);
     }
 
     pub(crate) fn delete(&mut self, element: ElementIx, by: u32) {
-        self.elements[element as usize].deletions.add(by);
+        self.elements[element as usize].deletions.push(by, &mut self.many);
         self.order.set_visible(self.place_of(element), false);
     }
 
     pub(crate) fn undelete(&mut self, element: ElementIx, by: u32) {
         let deletions = &mut self.elements[element as usize].deletions;
-        deletions.remove(by);
+        deletions.remove(by, &mut self.many);
         if deletions.is_empty() {
             self.order.set_visible(self.place_of(element), true);
         }
     }
 
-    fn siblings(&self, parent: Option<ElementIx>, side: Side) -> &Siblings {
-        match (parent, side) {
+    fn siblings(&self, parent: ElementIx, side: Side) -> &[ElementIx] {
+        let siblings = match (self.elements.get(parent as usize), side) {
             (None, _) => &self.roots,
-            (Some(parent), Side::Left) => &self.elements[parent as usize].left,
-            (Some(parent), Side::Right) => &self.elements[parent as usize].right,
-        }
+            (Some(parent), Side::Left) => &parent.left,
+            (Some(parent), Side::Right) => &parent.right,
+        };
+        siblings.as_slice(&self.many)
     }
 
-    fn siblings_mut(&mut self, parent: Option<ElementIx>, side: Side) -> &mut Siblings {
-        match (parent, side) {
+    fn siblings_mut(&mut self, parent: ElementIx, side: Side) -> (&mut Few, &mut Many) {
+        let siblings = match (self.elements.get_mut(parent as usize), side) {
             (None, _) => &mut self.roots,
-            (Some(parent), Side::Left) => &mut self.elements[parent as usize].left,
-            (Some(parent), Side::Right) => &mut self.elements[parent as usize].right,
-        }
+            (Some(parent), Side::Left) => &mut parent.left,
+            (Some(parent), Side::Right) => &mut parent.right,
+        };
+        (siblings, &mut self.many)
+    }
+
+    /// The changes that deleted an element.
+    pub(crate) fn deletions<'a>(&'a self, element: &'a Element) -> &'a [ChangeIx] {
+        element.deletions.as_slice(&self.many)
     }
 
     /// The first element of a subtree.
     fn leftmost(&self, mut element: ElementIx) -> ElementIx {
-        while let Some(first) = self.elements[element as usize].left.as_slice().first() {
+        while let Some(first) = self.elements[element as usize].left.as_slice(&self.many).first() {
             element = *first;
         }
         element
@@ -422,7 +408,7 @@ impl List {
 
     /// The last element of a subtree.
     fn rightmost(&self, mut element: ElementIx) -> ElementIx {
-        while let Some(last) = self.elements[element as usize].right.as_slice().last() {
+        while let Some(last) = self.elements[element as usize].right.as_slice(&self.many).last() {
             element = *last;
         }
         element

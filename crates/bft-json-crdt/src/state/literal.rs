@@ -27,7 +27,7 @@ impl State {
         let node = self.nodes.make(&self.types, ty, list, 0);
         let element = self.nodes.list_mut(list).insert(&self.history, made, node, parent, side);
         self.nodes.node_mut(node).slot = element;
-        self.elements.push(node);
+        self.ids.add(node);
         work.note(|| Undo::Element { list, element });
         self.materialize(work, node, reader, place);
         element

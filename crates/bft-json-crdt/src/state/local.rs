@@ -81,14 +81,16 @@ pub(crate) struct LocalOp {
     pub(super) value_end: u32,
 }
 
-/// Bytes of a change that are not its ops': the header with its deps, and some room.
-const CHANGE_BYTES_BESIDE_OPS: usize = 4_096;
+/// Authors whose keys in the author table are counted once, and not with each name.
+const FEW_AUTHORS: usize = 64;
+/// Bytes of a change that are not its ops': the header with its deps, a table of a few authors, and some room.
+const CHANGE_BYTES_BESIDE_OPS: usize = 4_096 + 32 * FEW_AUTHORS;
 /// An encoding buffer that is larger is not kept.
 const SCRATCH_BYTES_MAX: usize = 1 << 16;
 /// The most that an op takes up beside its names, keys and value.
 const OP_BYTES: usize = 16;
-/// The most that a name takes up, with a count behind it and a public key for it in the author table.
-pub(super) const NAME_BYTES: usize = 56;
+/// The most that a name takes up with a count behind it.
+const NAME_BYTES: usize = 24;
 
 impl Unsigned {
     pub(crate) fn change(&self) -> ChangeIx {
@@ -196,16 +198,16 @@ impl State {
             return Err(NoEffect::NoSuchNode.into());
         };
         let value = self.types.with_texts(ty, value);
-        let state = self.nodes.map(map).keys.get(key);
-        let mut removals = Names::from_slice(state.map_or(&[], |state| &state.removals));
+        let state = self.nodes.map(map).key(key);
+        let mut removals = Names::from_slice(state.map_or(&[], |state| &state.removals().last));
         removals.sort_unstable();
         // The entry that the put will be part of, if it is there already.
         let mut tag = Vec::new();
         put_value(&mut tag, &value)?;
         let kind = self.types.concrete(ty, tag.first().copied());
         let entry = self.find_entry(map, key, &removals, kind);
-        let entry = entry.and_then(|entry| self.nodes.map(map).entries.get(entry as usize));
-        let entry = entry.map(|(_, entry)| entry.node);
+        let entry = entry.and_then(|entry| self.nodes.map(map).entry(entry));
+        let entry = entry.map(|entry| entry.node);
         let mut overwrites = Names::new();
         for register in entry.map(|node| self.own_registers(node)).unwrap_or_default() {
             overwrites.extend(self.top_writes(register));
@@ -335,6 +337,11 @@ impl State {
         }
     }
 
+    /// The most that a name takes up, with a key for it in the author table where that is not counted already.
+    pub(super) fn name_bytes(&self) -> usize {
+        NAME_BYTES + if self.history.author_count() > FEW_AUTHORS { 32 } else { 0 }
+    }
+
     /// Claims op numbers in the edit that goes on, or for a new one.
     pub(super) fn claim(&mut self, span: u64, size: usize) -> Result<(ChangeIx, u32), EditError> {
         let goes_on = self.goes_on();
@@ -407,7 +414,7 @@ impl State {
     /// value.
     fn check_names<V>(&self, op: &Op<Made, V>) -> Result<usize, EditError> {
         let mut size = OP_BYTES;
-        op.names(|_| size += NAME_BYTES);
+        op.names(|_| size += self.name_bytes());
         let (path, key, names) = match &op.kind {
             OpKind::Set { target, overwrites, .. } => (&target.path[..], None, overwrites.len()),
             OpKind::Insert { target, .. }

@@ -7,7 +7,7 @@ use crate::op::{LongName, Op, OpKind, Range, Side, Slice};
 use crate::state::State;
 use crate::state::history::Made;
 use crate::state::integrate::{NoEffect, Work};
-use crate::state::local::{EditError, LocalOp, NAME_BYTES};
+use crate::state::local::{EditError, LocalOp};
 use crate::state::nodes::NodeIx;
 use crate::state::text::CharIx;
 use crate::state::typing::made_at;
@@ -168,7 +168,7 @@ impl State {
         if !goes_on {
             return Ok(None);
         }
-        let (change, place) = self.claim(0, NAME_BYTES * ranges.len())?;
+        let (change, place) = self.claim(0, self.name_bytes() * ranges.len())?;
         let rank = self.rank_in(change, self.rank());
         let Some(mut undo) = self.unsigned.last_mut().map(|edit| std::mem::take(&mut edit.undo)) else {
             return Ok(None);

@@ -7,7 +7,9 @@ use crate::keypair::AuthorId;
 use crate::op::{Op, OpKind, Slice};
 use crate::state::State;
 use crate::state::history::{ChangeIx, Equivocation, Made};
-use crate::state::nodes::{Entry, NO_NODE, NodeIx};
+use crate::state::ids::KnownIds;
+use crate::state::map::Entry;
+use crate::state::nodes::{NO_NODE, NodeIx};
 use crate::state::view::Edit;
 
 /// A change of the document's history, and what it did.
@@ -32,13 +34,16 @@ impl State {
     pub(crate) fn history_entries(&self, from: usize, limit: usize) -> Vec<HistoryEntry> {
         let contested = self.contested();
         let changes = self.history.signed().skip(from).take(limit);
-        changes.map(|change| self.entry_of(change, &contested, None)).collect()
+        let mut known = KnownIds::default();
+        changes.map(|change| self.entry_of(change, &contested, None, &mut known)).collect()
     }
 
     /// The changes that touched a node or anything in it. O(history).
     pub(crate) fn node_history(&self, node: NodeIx) -> Vec<HistoryEntry> {
         let contested = self.contested();
-        let entries = self.history.signed().map(|change| self.entry_of(change, &contested, Some(node)));
+        let mut known = KnownIds::default();
+        let changes = self.history.signed();
+        let entries = changes.map(|change| self.entry_of(change, &contested, Some(node), &mut known));
         entries.filter(|entry| !entry.edits.is_empty()).collect()
     }
 
@@ -53,7 +58,13 @@ impl State {
         self.equivocations().into_iter().flat_map(|evidence| evidence.changes).collect()
     }
 
-    fn entry_of(&self, ix: ChangeIx, contested: &BTreeSet<Digest>, below: Option<NodeIx>) -> HistoryEntry {
+    fn entry_of(
+        &self,
+        ix: ChangeIx,
+        contested: &BTreeSet<Digest>,
+        below: Option<NodeIx>,
+        known: &mut KnownIds,
+    ) -> HistoryEntry {
         let row = self.history.row(ix);
         let digest = self.history.digest(ix);
         HistoryEntry {
@@ -61,13 +72,13 @@ impl State {
             author: self.history.author_of(ix),
             seq: row.seq.into(),
             lamport: row.lamport.into(),
-            edits: self.edits_of(ix, below),
+            edits: self.edits_of(ix, below, known),
             is_contested: contested.contains(&digest),
         }
     }
 
     /// What a change of the history touched: all of it, or what is below a node.
-    pub(crate) fn edits_of(&self, ix: ChangeIx, below: Option<NodeIx>) -> Vec<Edit> {
+    pub(crate) fn edits_of(&self, ix: ChangeIx, below: Option<NodeIx>, known: &mut KnownIds) -> Vec<Edit> {
         let bytes = self.history.body(ix);
         let Ok(Body { authors, ops }) = Body::decode(bytes) else { return Vec::new() };
         let standing = self.history.standing(ix);
@@ -79,7 +90,7 @@ impl State {
             if let Some(op) = self.resolve_op(op, ix, &cast, &standing)
                 && below.is_none_or(|below| self.touches(Made { change: ix, place }, &op, below))
             {
-                self.describe(ix, place, bytes, &op, &mut edits);
+                self.describe(Made { change: ix, place }, bytes, &op, &mut edits, known);
             }
             place += span;
         }
@@ -105,9 +116,8 @@ impl State {
             OpKind::Move { element, .. } => of_element(*element),
             OpKind::Put { target, key, .. } | OpKind::Remove { target, key } => {
                 self.find_target(target).is_ok_and(|map| {
-                    let entry_of =
-                        |(of_key, entry): &(String, Entry)| of_key == key && is_related(entry.node);
-                    is_below(map) || self.nodes.map(map).entries.iter().any(entry_of)
+                    let entry_of = |entry: &Entry| *entry.key == **key && is_related(entry.node);
+                    is_below(map) || self.nodes.map(map).entries().iter().any(entry_of)
                 })
             }
             OpKind::Source { .. } => false,

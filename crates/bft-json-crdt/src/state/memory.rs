@@ -37,7 +37,7 @@ impl State {
         let nodes: &Nodes = &self.nodes;
         let (changes, hot_history, cold_history) = self.history.memory();
         MemoryUse {
-            nodes: nodes.heap_bytes() + self.elements.capacity() * 4,
+            nodes: nodes.heap_bytes() + self.ids.heap_bytes(),
             texts: nodes.texts().iter().map(|text| text.heap_bytes()).sum(),
             values: self.values.capacity(),
             changes,

@@ -4,14 +4,14 @@
 //! tables of their own. A struct's fields are consecutive nodes. Nothing stores a path.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
 use crate::op::Rank;
 use crate::schema::{TypeDef, TypeIx, TypeTable};
-use crate::state::history::{ChangeIx, Made, NO_CHANGE};
+use crate::state::history::Made;
 use crate::state::list::{List, ListSeed, Move};
+use crate::state::map::Map;
 use crate::state::snapshot::LazyText;
 use crate::state::text::Text;
 
@@ -50,41 +50,6 @@ pub(crate) type Writes = SmallVec<[Write; 1]>;
 pub(crate) struct Register {
     first: Option<Write>,
     more: u32,
-}
-
-/// An entry of a map: all puts of one key that had seen the same removals, of content of one kind.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) node: NodeIx,
-    pub(crate) removals_seen: Vec<Made>,
-    pub(crate) puts: Vec<(Made, Rank)>,
-    /// Puts and edits inside that no known removal had seen or outranks; without one the entry is gone.
-    pub(crate) touches: Vec<Touch>,
-}
-
-/// A put of an entry, or an edit inside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Touch {
-    pub(crate) change: ChangeIx,
-    pub(crate) rank: Rank,
-}
-
-/// What a map knows of one key.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KeyState {
-    pub(crate) entries: Vec<u32>,
-    /// Removals that no other known removal had seen.
-    pub(crate) removals: Vec<Made>,
-    /// All removals that outrank something: by their rank.
-    pub(crate) removals_edit: Vec<Made>,
-    pub(crate) removals_above: Vec<Made>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Map {
-    pub(crate) keys: BTreeMap<String, KeyState>,
-    /// All entries ever, with their keys.
-    pub(crate) entries: Vec<(String, Entry)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -263,16 +228,7 @@ impl Nodes {
     pub(crate) fn heap_bytes(&self) -> usize {
         let more = self.more_writes.iter().map(|more| more.capacity() * size_of::<Write>());
         let lists = self.lists.iter().map(List::heap_bytes);
-        let maps = self.maps.iter().map(|map| {
-            let entries = map.entries.iter().map(|(key, entry)| {
-                key.capacity()
-                    + entry.puts.capacity() * size_of::<(Made, Rank)>()
-                    + entry.touches.capacity() * size_of::<Touch>()
-            });
-            map.entries.capacity() * size_of::<(String, Entry)>()
-                + entries.sum::<usize>()
-                + map.keys.len() * size_of::<(String, KeyState)>()
-        });
+        let maps = self.maps.iter().map(Map::heap_bytes);
         self.nodes.capacity() * size_of::<Node>()
             + self.registers.capacity() * size_of::<Register>()
             + self.counters.capacity() * size_of::<i128>()
@@ -387,52 +343,5 @@ impl Nodes {
             node = self.node(node).parent;
         }
         depth
-    }
-}
-
-impl Entry {
-    /// Notes that a change put or edited the entry; of changes that one branch made at one rank, the last
-    /// suffices.
-    pub(crate) fn touch(&mut self, touch: Touch, same_branch: impl Fn(ChangeIx) -> bool) {
-        self.touches.retain(|other| {
-            other.rank != touch.rank || other.change != touch.change && !same_branch(other.change)
-        });
-        self.touches.push(touch);
-    }
-}
-
-/// The deletions of an element: mostly none or one.
-#[derive(Clone, Debug)]
-pub(crate) struct Deletions {
-    first: ChangeIx,
-    more: Vec<ChangeIx>,
-}
-
-impl Deletions {
-    pub(crate) fn none() -> Self {
-        Self { first: NO_CHANGE, more: Vec::new() }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first == NO_CHANGE
-    }
-
-    pub(crate) fn add(&mut self, change: ChangeIx) {
-        if self.is_empty() {
-            self.first = change;
-        } else {
-            self.more.push(change);
-        }
-    }
-
-    pub(crate) fn remove(&mut self, change: ChangeIx) {
-        self.more.retain(|c| *c != change);
-        if self.first == change {
-            self.first = self.more.pop().unwrap_or(NO_CHANGE);
-        }
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ChangeIx> + '_ {
-        (!self.is_empty()).then_some(self.first).into_iter().chain(self.more.iter().copied())
     }
 }

@@ -192,9 +192,9 @@ impl State {
         while node != ROOT_NODE {
             let (parent, slot) = (self.nodes.node(node).parent, self.nodes.node(node).slot);
             if matches!(self.types.def(self.nodes.node(parent).ty), TypeDef::Map(_))
-                && let Some((key, _)) = self.nodes.map(parent).entries.get(slot as usize)
+                && let Some(entry) = self.nodes.map(parent).entry(slot)
             {
-                shown.push((parent, key.clone(), self.live_entry(parent, key)));
+                shown.push((parent, entry.key.to_string(), self.live_entry(parent, &entry.key)));
             }
             node = parent;
         }
@@ -245,11 +245,11 @@ impl State {
             steps.push(match self.types.def(self.nodes.node(current.parent).ty) {
                 TypeDef::List(_) => PatchStep::Index(self.nodes.list(current.parent).position(current.slot)?),
                 TypeDef::Map(_) => {
-                    let (key, _) = self.nodes.map(current.parent).entries.get(current.slot as usize)?;
+                    let key = &self.nodes.map(current.parent).entry(current.slot)?.key;
                     if self.live_entry(current.parent, key) != Some(node) {
                         return None;
                     }
-                    PatchStep::Key(key.clone())
+                    PatchStep::Key(key.to_string())
                 }
                 TypeDef::Struct { .. } => PatchStep::Key(self.field_name(node)?.to_owned()),
                 TypeDef::Register { .. }

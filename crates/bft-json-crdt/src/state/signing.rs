@@ -1,10 +1,12 @@
 //! From edits to signed changes: transactions, and what signing fixes.
 
+use std::collections::BTreeMap;
+
 use crate::change::{Body, Change, Digest, Header};
 use crate::encoding::{DecodeError, put_bytes};
 use crate::keypair::{AuthorId, Keypair};
 use crate::limits::CHANGE_DEPS_MAX;
-use crate::op::{Name, OpKind, Rank};
+use crate::op::{Name, Op, OpKind, Rank, Slice};
 use crate::state::State;
 use crate::state::at::UnknownHead;
 use crate::state::history::{ChangeIx, History, Invalidity, Made, Status};
@@ -228,7 +230,13 @@ impl State {
             deps: dep_digests,
         };
         let span = row.span;
-        let change = Change::sign(header, |out| self.encode_ops(edit, out), edit.ops.len(), span, keypair)?;
+        let change = Change::sign(
+            header,
+            |out| self.encode_ops(&edit.ops, &edit.values, out),
+            edit.ops.len(),
+            span,
+            keypair,
+        )?;
         // Edits made before this one can no longer be signed, and must not stand behind it.
         let overtaken: Vec<ChangeIx> = self.unsigned.iter().take(at).map(Unsigned::change).collect();
         overtaken.into_iter().rev().for_each(|earlier| self.give_up(earlier));
@@ -287,30 +295,30 @@ impl State {
     }
 
     /// Appends the body of an edit.
-    fn encode_ops(&self, edit: &Unsigned, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    fn encode_ops(&self, ops: &[LocalOp], values: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         let author_of = |made: &Made| self.history.branch_author(made.change);
-        let mut authors: Vec<u32> = Vec::new();
-        for LocalOp { op, .. } in &edit.ops {
+        // By number, what stands for it: 0 for the own author, and the places in the table.
+        let mut cast = BTreeMap::new();
+        for LocalOp { op, .. } in ops {
             op.names(|made| {
                 let author = author_of(made);
-                if author != self.author && !authors.contains(&author) {
-                    authors.push(author);
+                if author != self.author {
+                    cast.insert(author, 0);
                 }
             });
         }
         let mut table: Vec<(AuthorId, u32)> =
-            authors.into_iter().map(|author| (self.history.author_id(author), author)).collect();
+            cast.keys().map(|author| (self.history.author_id(*author), *author)).collect();
         table.sort_unstable();
+        cast.extend(table.iter().zip(1..).map(|((_, author), place)| (*author, place)));
         let short = |made: Made| {
-            let author = author_of(&made);
-            let index = table.iter().position(|(_, of)| *of == author);
-            let (_, counter) = self.history.number_of(made);
-            Ok::<_, DecodeError>(Name { author: index.map_or(0, |index| index as u32 + 1), counter })
+            let author = cast.get(&author_of(&made)).copied().unwrap_or_default();
+            Ok::<_, DecodeError>(Name { author, counter: self.history.number_of(made).1 })
         };
-        let ops = edit.ops.iter().map(|LocalOp { op, value_end, .. }| {
+        let ops = ops.iter().map(|LocalOp { op, value_end, .. }| {
             let is_text = matches!(op.kind, OpKind::Text { .. });
             let mut op = op.clone().map(short, |slice| {
-                let bytes = edit.values.get(slice.start as usize..*value_end as usize);
+                let bytes = values.get(slice.start as usize..*value_end as usize);
                 Ok((is_text, bytes.unwrap_or_default()))
             })?;
             op.sort_names();
@@ -328,15 +336,14 @@ impl State {
         })
     }
 
-    /// The body of one op of an edit that is not signed, alone.
-    pub(crate) fn encode_unsigned_alone(&self, made: Made) -> Option<(u64, Vec<u8>)> {
+    /// The op of an edit that is not signed that claims a number, with its place and its body alone.
+    pub(crate) fn encode_unsigned_alone(&self, made: Made) -> Option<(u32, &Op<Made, Slice>, Vec<u8>)> {
         let edit = self.unsigned.iter().find(|edit| edit.change == made.change)?;
         let after = edit.ops.partition_point(|op| op.place <= made.place);
         let op = edit.ops.get(after.checked_sub(1)?)?;
-        let alone = Unsigned { ops: vec![op.clone()], undo: Vec::new(), ..edit.clone() };
         let mut body = Vec::new();
-        self.encode_ops(&alone, &mut body).ok()?;
-        Some((op.place.into(), body))
+        self.encode_ops(std::slice::from_ref(op), &edit.values, &mut body).ok()?;
+        Some((op.place, &op.op, body))
     }
 }
 

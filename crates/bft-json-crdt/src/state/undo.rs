@@ -52,7 +52,7 @@ impl State {
             Undo::Element { list, element } => {
                 let node = self.nodes.list(list).element(element).node;
                 self.nodes.list_mut(list).take_out(element);
-                self.forget_element(node);
+                self.ids.forget(node);
             }
             Undo::Place { list, place, before } => {
                 let history = &self.history;
@@ -71,9 +71,10 @@ impl State {
                 }
             }
             Undo::Source => self.sources.retain(|declared| *declared != change),
-            Undo::Put { map, entry, made } => {
-                if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
+            Undo::Put { map, entry, made, dropped } => {
+                if let Some(entry) = self.nodes.map_mut(map).entry_mut(entry) {
                     entry.puts.retain(|(put, _)| *put != made);
+                    entry.puts.extend(dropped);
                     // The entry goes by the name of another put, if one is left.
                     let (node, left) = (entry.node, entry.puts.first().map(|(put, _)| *put));
                     let node = self.nodes.node_mut(node);
@@ -83,8 +84,10 @@ impl State {
                 }
             }
             Undo::Touch { map, entry } => {
-                if let Some((_, entry)) = self.nodes.map_mut(map).entries.get_mut(entry as usize) {
-                    entry.touches.retain(|touch| touch.change != change);
+                let map = self.nodes.map_mut(map);
+                if let Some(state) = map.entry_mut(entry) {
+                    state.touches.retain(|touch| touch.change != change);
+                    map.note_touches(entry);
                 }
             }
             Undo::Removal { map, key, dropped, removals_before, made } => {

@@ -2,13 +2,14 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use crate::change::{Body, Change, Digest, inner_element_id, op_id};
+use crate::change::{Change, Digest};
 use crate::encoding::DecodeError;
 use crate::keypair::AuthorId;
 use crate::op::{LongName, Name, Op, OpId, OpKind, ROOT_ID, Rank, Slice, value_at};
 use crate::schema::TypeDef;
 use crate::state::State;
-use crate::state::history::{Cast, ChangeIx, Made, Standing, Status};
+use crate::state::history::{Cast, ChangeIx, Made, Standing};
+use crate::state::ids::KnownIds;
 use crate::state::integrate::has_seen;
 use crate::state::nodes::{NodeIx, ROOT_NODE, Write, Writes};
 use crate::value::JsonValue;
@@ -99,9 +100,9 @@ impl State {
                 JsonValue::Integer(self.nodes.counter(node).clamp(i64::MIN.into(), i64::MAX.into()))
             }
             TypeDef::Map(_) => {
-                let keys = self.nodes.map(node).keys.iter();
+                let keys = self.nodes.map(node).keys().into_iter();
                 let live = keys.filter_map(|(key, _)| Some((key, self.live_entry(node, key)?)));
-                JsonValue::Object(live.map(|(key, node)| (key.clone(), self.view(node))).collect())
+                JsonValue::Object(live.map(|(key, node)| (key.to_owned(), self.view(node))).collect())
             }
         }
     }
@@ -147,25 +148,41 @@ impl State {
     }
 
     /// Edits inside deleted elements that the deletions had not seen, by the element's id.
-    ///
-    /// Texts inside show as a whole, where anybody typed in them unseen.
     pub(crate) fn list_conflicts(&self, list: NodeIx) -> Vec<(OpId, Conflict)> {
-        let mut found = Vec::new();
+        let (mut found, mut known) = (Vec::new(), KnownIds::default());
         for element in self.nodes.list(list).deleted() {
-            let unseen = |change: ChangeIx| {
+            let deletions = self.nodes.list(list).deletions(element);
+            let is_unseen = |change: ChangeIx| {
                 change != element.made.change
-                    && !element.deletions.iter().any(|deletion| self.history.is_in_past(change, deletion))
+                    && !deletions.iter().any(|deletion| self.history.is_in_past(change, *deletion))
             };
-            self.for_each_register(element.node, &mut |state, register| {
-                for write in state.ordered_writes(register) {
-                    if unseen(write.made.change) {
-                        let conflict = state.conflict(write.made, state.value_of(register, write));
-                        found.push((state.id_of(element.made), conflict));
-                    }
-                }
-            });
+            for conflict in self.unseen_edits(element.node, &is_unseen) {
+                found.push((self.id_in(element.made, &mut known), conflict));
+            }
         }
         found.sort_by_key(|(id, conflict)| (*id, conflict.digest));
+        found
+    }
+
+    /// The values below a node that an unseen change wrote, and the texts, as a whole, in which one typed what
+    /// still shows.
+    fn unseen_edits(&self, node: NodeIx, is_unseen: &dyn Fn(ChangeIx) -> bool) -> Vec<Conflict> {
+        let mut found = Vec::new();
+        self.for_each_leaf(node, &mut |state, leaf| {
+            if matches!(state.types.def(state.nodes.node(leaf).ty), TypeDef::Text) {
+                let shown = state.nodes.text(leaf).stretches().filter(|(_, _, is_visible)| *is_visible);
+                let typed = shown
+                    .flat_map(|(first, count, _)| first..first + count)
+                    .filter_map(|character| state.made_character(leaf, character));
+                let last =
+                    typed.filter(|made| is_unseen(made.change)).max_by(|a, b| state.history.order(*a, *b));
+                found.extend(last.map(|made| state.conflict(made, state.view(leaf))));
+            } else {
+                let unseen =
+                    state.ordered_writes(leaf).into_iter().filter(|write| is_unseen(write.made.change));
+                found.extend(unseen.map(|write| state.conflict(write.made, state.value_of(leaf, write))));
+            }
+        });
         found
     }
 
@@ -178,9 +195,7 @@ impl State {
     /// The live entries of a key with the last put of each, in the register's order.
     fn live_entries(&self, map: NodeIx, key: &str) -> Vec<(NodeIx, Made)> {
         let map = self.nodes.map(map);
-        let Some(state) = map.keys.get(key) else { return Vec::new() };
-        let entries = state.entries.iter().filter_map(|entry| map.entries.get(*entry as usize));
-        let live = entries.map(|(_, entry)| entry).filter(|entry| !entry.touches.is_empty());
+        let live = map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
         let order =
             |a: &(Made, Rank), b: &(Made, Rank)| a.1.cmp(&b.1).then_with(|| self.history.order(a.0, b.0));
         let last_put = |puts: &[(Made, Rank)]| puts.iter().copied().max_by(order);
@@ -192,21 +207,14 @@ impl State {
     /// Values in removed entries that no removal of the key had seen: edits that a removal outranks.
     fn outranked_edits(&self, map: NodeIx, key: &str) -> Vec<Conflict> {
         let known = self.nodes.map(map);
-        let Some(state) = known.keys.get(key) else { return Vec::new() };
-        let removals = state.removals.iter().chain(&state.removals_edit).chain(&state.removals_above);
-        let removals: Vec<Made> = removals.copied().collect();
-        let entries = state.entries.iter().filter_map(|entry| known.entries.get(*entry as usize));
+        let Some(state) = known.key(key) else { return Vec::new() };
+        let removals = state.removals().lists().concat();
         let mut found = Vec::new();
-        for (_, entry) in entries.filter(|(_, entry)| entry.touches.is_empty()) {
-            self.for_each_register(entry.node, &mut |state, register| {
-                for write in state.ordered_writes(register) {
-                    let is_seen =
-                        |removal: &Made| has_seen(&state.history, removal.change, write.made.change);
-                    if !removals.iter().any(is_seen) {
-                        found.push(state.conflict(write.made, state.value_of(register, write)));
-                    }
-                }
-            });
+        let is_unseen = |change: ChangeIx| {
+            !removals.iter().any(|removal| has_seen(&self.history, removal.change, change))
+        };
+        for (_, entry) in known.entries_of(key).filter(|(_, entry)| entry.touches.is_empty()) {
+            found.extend(self.unseen_edits(entry.node, &is_unseen));
         }
         found.sort_by_key(|conflict| (Reverse(conflict.lamport), conflict.author, conflict.digest));
         found
@@ -231,26 +239,27 @@ impl State {
 
     /// The keys of a map's live entries, ascending.
     pub(crate) fn keys(&self, map: NodeIx) -> Vec<String> {
-        let keys = self.nodes.map(map).keys.keys();
-        keys.filter(|key| self.live_entry(map, key).is_some()).cloned().collect()
+        let keys = self.nodes.map(map).keys().into_iter();
+        let live = keys.filter(|(key, _)| self.live_entry(map, key).is_some());
+        live.map(|(key, _)| key.to_owned()).collect()
     }
 
-    /// Calls `f` with every register below a node, following lists and maps to what is live.
-    pub(crate) fn for_each_register(&self, node: NodeIx, f: &mut dyn FnMut(&Self, NodeIx)) {
+    /// Calls `f` with every register and every text below a node, following lists and maps to what is live.
+    fn for_each_leaf(&self, node: NodeIx, f: &mut dyn FnMut(&Self, NodeIx)) {
         match self.types.def(self.nodes.node(node).ty) {
-            TypeDef::Register { .. } => f(self, node),
-            TypeDef::Counter | TypeDef::Text | TypeDef::Any { .. } | TypeDef::Place => {}
+            TypeDef::Register { .. } | TypeDef::Text => f(self, node),
+            TypeDef::Counter | TypeDef::Any { .. } | TypeDef::Place => {}
             TypeDef::Struct { fields, .. } => {
                 let first = self.nodes.node(node).payload;
-                (first..).zip(fields).for_each(|(field, _)| self.for_each_register(field, f));
+                (first..).zip(fields).for_each(|(field, _)| self.for_each_leaf(field, f));
             }
             TypeDef::List(_) => {
                 let list = self.nodes.list(node);
-                list.iter().for_each(|element| self.for_each_register(list.element(element).node, f));
+                list.iter().for_each(|element| self.for_each_leaf(list.element(element).node, f));
             }
             TypeDef::Map(_) => {
                 let live = self.keys(node).into_iter().filter_map(|key| self.live_entry(node, &key));
-                live.for_each(|entry| self.for_each_register(entry, f));
+                live.for_each(|entry| self.for_each_leaf(entry, f));
             }
         }
     }
@@ -295,84 +304,20 @@ impl State {
         }
     }
 
-    /// The id of the op, or of the element, that an op number stands for.
-    pub(crate) fn id_of(&self, made: Made) -> OpId {
-        let row = self.history.row(made.change);
-        let author = self.history.author_of(made.change);
-        if row.status != Status::Signed {
-            let Some((place, alone)) = self.encode_unsigned_alone(made) else { return ROOT_ID };
-            let id = op_id(&self.history.document, &author, row.first_counter + place, &alone);
-            return element_id(id, made.place - place as u32);
-        }
-        let body = self.history.body(made.change);
-        let Ok(decoded) = Body::decode(body) else { return ROOT_ID };
-        if decoded.ops.len() == 1 {
-            return element_id(op_id(&self.history.document, &author, row.first_counter, body), made.place);
-        }
-        let mut before = 0;
-        for op in decoded.ops {
-            let span = op.span();
-            if u64::from(made.place) < before + span {
-                let alone = op.with_value(body).and_then(|op| {
-                    let op = op.map(|name| long_name(&name, author, &decoded.authors), Ok)?;
-                    Body::encode_alone(&author, op)
-                });
-                let alone = alone.unwrap_or_default();
-                let id = op_id(&self.history.document, &author, row.first_counter + before, &alone);
-                return element_id(id, made.place - before as u32);
-            }
-            before += span;
-        }
-        ROOT_ID
-    }
-
-    /// The list element with an id. Ids are hashed when they are first asked for, O(elements) once.
-    pub(crate) fn find_by_id(&mut self, list: NodeIx, id: &OpId) -> Option<u32> {
-        while let Some(node) = self.elements.get(self.indexed) {
-            if let Some(made) = self.nodes.node(*node).made {
-                let node = *node;
-                self.by_id.entry(self.id_of(made)).or_default().push(node);
-            }
-            self.indexed += 1;
-        }
-        let nodes = self.by_id.get(id)?.iter().copied();
-        let in_list = nodes.filter(|node| self.nodes.node(*node).parent == list);
-        let change_of =
-            |node: NodeIx| self.nodes.node(node).made.map(|made| self.history.digest(made.change));
-        in_list.min_by_key(|node| change_of(*node)).map(|node| self.nodes.node(node).slot)
-    }
-
-    /// Forgets an element that was never signed.
-    pub(crate) fn forget_element(&mut self, node: NodeIx) {
-        if let Some(at) = self.elements.iter().rposition(|element| *element == node) {
-            self.elements.remove(at);
-            if at < self.indexed {
-                self.indexed -= 1;
-                if let Some(made) = self.nodes.node(node).made
-                    && let Some(nodes) = self.by_id.get_mut(&self.id_of(made))
-                {
-                    nodes.retain(|other| *other != node);
-                }
-            }
-        }
-    }
-
-    fn path_of(&self, mut node: NodeIx) -> (Vec<PathSegment>, Option<OpId>) {
+    fn path_of(&self, mut node: NodeIx, known: &mut KnownIds) -> (Vec<PathSegment>, Option<OpId>) {
         let mut path = Vec::new();
         let mut innermost = None;
         while node != ROOT_NODE {
             let current = self.nodes.node(node);
             let segment = match self.types.def(self.nodes.node(current.parent).ty) {
                 TypeDef::List(_) => {
-                    let id = current.made.map_or(ROOT_ID, |made| self.id_of(made));
+                    let id = current.made.map_or(ROOT_ID, |made| self.id_in(made, known));
                     innermost = innermost.or(Some(id));
                     PathSegment::Element(id)
                 }
                 TypeDef::Map(_) => {
-                    let entries = &self.nodes.map(current.parent).entries;
-                    PathSegment::Key(
-                        entries.get(current.slot as usize).map_or_else(String::new, |e| e.0.clone()),
-                    )
+                    let entry = self.nodes.map(current.parent).entry(current.slot);
+                    PathSegment::Key(entry.map(|entry| entry.key.to_string()).unwrap_or_default())
                 }
                 TypeDef::Struct { .. }
                 | TypeDef::Register { .. }
@@ -390,7 +335,10 @@ impl State {
 
     /// What a change of the history touched; ops without effect in this type are left out.
     pub(crate) fn effects(&self, change: &Change) -> Vec<Edit> {
-        self.history.find(&change.digest()).map(|ix| self.edits_of(ix, None)).unwrap_or_default()
+        self.history
+            .find(&change.digest())
+            .map(|ix| self.edits_of(ix, None, &mut KnownIds::default()))
+            .unwrap_or_default()
     }
 
     /// Resolves the names of an op of a change in the history.
@@ -414,81 +362,78 @@ impl State {
 
     pub(crate) fn describe(
         &self,
-        change: ChangeIx,
-        place: u32,
+        made: Made,
         bytes: &[u8],
         op: &Op<Made, Slice>,
         out: &mut Vec<Edit>,
+        known: &mut KnownIds,
     ) {
         let value_of = |slice: &Slice| value_at(bytes, slice.start).ok();
         match &op.kind {
             OpKind::Set { target, value, .. } => {
                 if let Ok(node) = self.find_target(target) {
-                    let (path, element) = self.path_of(node);
+                    let (path, element) = self.path_of(node, known);
                     out.push(Edit { path, element, kind: EditKind::Set, value: value_of(value) });
                 }
             }
             OpKind::Insert { value, .. } => {
-                if let Some(node) = self.history.node_of(Made { change, place }) {
-                    let (path, element) = self.path_of(node);
+                if let Some(node) = self.history.node_of(made) {
+                    let (path, element) = self.path_of(node, known);
                     out.push(Edit { path, element, kind: EditKind::Insert, value: value_of(value) });
                 }
             }
             OpKind::Delete { elements } => {
                 for made in elements {
                     if let Some((list, element)) = self.element_of(*made) {
-                        let (path, element) = self.path_of(self.nodes.list(list).element(element).node);
+                        let (path, element) =
+                            self.path_of(self.nodes.list(list).element(element).node, known);
                         out.push(Edit { path, element, kind: EditKind::Delete, value: None });
                     }
                 }
             }
             OpKind::Put { target, key, value, .. } => {
                 if let Ok(map) = self.find_target(target) {
-                    let (mut path, element) = self.path_of(map);
+                    let (mut path, element) = self.path_of(map, known);
                     path.push(PathSegment::Key(key.clone()));
                     out.push(Edit { path, element, kind: EditKind::Put, value: value_of(value) });
                 }
             }
             OpKind::Add { target, delta } => {
                 if let Ok(node) = self.find_target(target) {
-                    let (path, element) = self.path_of(node);
+                    let (path, element) = self.path_of(node, known);
                     let value = Some(JsonValue::from(*delta));
                     out.push(Edit { path, element, kind: EditKind::Add, value });
                 }
             }
             OpKind::Text { target, value, .. } => {
                 if let Ok(node) = self.find_target(target) {
-                    let (path, element) = self.path_of(node);
+                    let (path, element) = self.path_of(node, known);
                     out.push(Edit { path, element, kind: EditKind::Type, value: value_of(value) });
                 }
             }
             OpKind::Cut { target, ranges } => {
                 if let Ok(node) = self.find_target(target) {
-                    let (path, element) = self.path_of(node);
+                    let (path, element) = self.path_of(node, known);
                     let count = ranges.iter().fold(0u64, |count, range| count.saturating_add(range.count));
                     out.push(Edit { path, element, kind: EditKind::Cut, value: Some(count.into()) });
                 }
             }
             OpKind::Move { element, .. } => {
                 if let Some((list, element)) = self.element_of(*element) {
-                    let (path, element) = self.path_of(self.nodes.list(list).element(element).node);
+                    let (path, element) = self.path_of(self.nodes.list(list).element(element).node, known);
                     out.push(Edit { path, element, kind: EditKind::Move, value: None });
                 }
             }
             OpKind::Source { .. } => {}
             OpKind::Remove { target, key } => {
                 if let Ok(map) = self.find_target(target) {
-                    let (mut path, element) = self.path_of(map);
+                    let (mut path, element) = self.path_of(map, known);
                     path.push(PathSegment::Key(key.clone()));
                     out.push(Edit { path, element, kind: EditKind::Remove, value: None });
                 }
             }
         }
     }
-}
-
-fn element_id(op: OpId, place: u32) -> OpId {
-    if place == 0 { op } else { inner_element_id(&op, place.into()) }
 }
 
 /// Spells out a name with the public key of its author.

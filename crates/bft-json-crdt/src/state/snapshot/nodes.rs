@@ -17,7 +17,8 @@ use crate::state::State;
 use crate::state::history::Made;
 use crate::state::integrate::move_order;
 use crate::state::list::{ListSeed, Move, PlaceSeed};
-use crate::state::nodes::{Entry, KeyState, NodeIx, Touch, Write};
+use crate::state::map::Touch;
+use crate::state::nodes::{NodeIx, Write};
 
 fn rank(cursor: &mut Cursor<'_>) -> Result<Rank, ColumnError> {
     Rank::from_byte(cursor.next_up_to(2)? as u8).map_err(|_| cursor.bad("no rank"))
@@ -85,7 +86,7 @@ impl State {
             columns.numbers(5, "op numbers")?,
             columns.numbers(6, "nodes")?,
         );
-        let (mut before, mut of_before) = (0i64, u32::MAX);
+        let (mut before, mut of_before, mut last) = (0i64, u32::MAX, None::<Made>);
         let branches = self.history.branches().len().saturating_sub(1);
         while branch.end().is_err() {
             let of = branch.next_up_to(branches)? as u32;
@@ -96,9 +97,20 @@ impl State {
             before = before.wrapping_add(unzigzag(node.next()?));
             let named = u32::try_from(before).ok().filter(|named| *named < self.nodes.len());
             let Some(named) = named else { return Err(node.bad("no such node")) };
-            let Some(made) = self.history.made_at(of, counter) else {
+            // Mostly of the same change as the name before.
+            let here = last.filter(|made| {
+                let row = self.history.row(made.change);
+                row.branch == of
+                    && (row.first_counter..row.first_counter + u64::from(row.span)).contains(&counter)
+            });
+            let here = here.map(|made| {
+                let place = (counter - self.history.row(made.change).first_counter) as u32;
+                Made { change: made.change, place }
+            });
+            let Some(made) = here.or_else(|| self.history.made_at(of, counter)) else {
                 return Err(branch.bad("a name that no change made"));
             };
+            last = Some(made);
             let at = self.nodes.node_mut(named);
             if at.made.is_none_or(|other| other > made) {
                 at.made = Some(made);
@@ -252,7 +264,7 @@ impl State {
                 return Err(order.bad("an order in which a place stands twice, or a parent that comes later"));
             }
         }
-        self.elements = self.nodes.live_elements(&self.types);
+        self.ids.restore(self.nodes.live_elements(&self.types));
         columns.end()
     }
 
@@ -260,10 +272,10 @@ impl State {
         let mut table = Table::default();
         let (mut entry_keys, mut keys) = (Vec::new(), Vec::new());
         for map in self.nodes.maps() {
-            table.push(1, map.entries.len() as u64);
-            for (key, entry) in &map.entries {
-                table.push(2, key.len() as u64);
-                entry_keys.extend_from_slice(key.as_bytes());
+            table.push(1, map.entries().len() as u64);
+            for entry in map.entries() {
+                table.push(2, entry.key.len() as u64);
+                entry_keys.extend_from_slice(entry.key.as_bytes());
                 table.push(4, entry.removals_seen.len() as u64);
                 entry.removals_seen.iter().for_each(|made| numbers.made(&mut table, 5, *made));
                 table.push(7, entry.puts.len() as u64);
@@ -277,11 +289,12 @@ impl State {
                     table.push(13, touch.rank as u8);
                 }
             }
-            table.push(14, map.keys.len() as u64);
-            for (key, state) in &map.keys {
+            let all = map.keys();
+            table.push(14, all.len() as u64);
+            for (key, state) in all {
                 table.push(15, key.len() as u64);
                 keys.extend_from_slice(key.as_bytes());
-                for (id, removals) in [17, 20, 23].into_iter().zip(removal_lists(state)) {
+                for (id, removals) in [17, 20, 23].into_iter().zip(state.removals().lists()) {
                     table.push(id, removals.len() as u64);
                     removals.iter().for_each(|made| numbers.made(&mut table, id + 1, *made));
                 }
@@ -322,15 +335,16 @@ impl State {
             if entries.next_up_to(nodes.len())? != nodes.len() {
                 return Err(entries.bad("not as many as were made"));
             }
-            for (entry, node) in (0..).zip(nodes) {
+            for node in nodes {
                 let key = text(&mut entry_keys, key_len.next()?)?;
-                let mut new =
-                    Entry { node, removals_seen: Vec::new(), puts: Vec::new(), touches: Vec::new() };
+                let mut removals_seen = Vec::new();
                 for _ in 0..seen.next()? {
-                    new.removals_seen.push(made(&mut seen_change, &mut seen_place, changes)?);
+                    removals_seen.push(made(&mut seen_change, &mut seen_place, changes)?);
                 }
                 // The numbers of changes may have come in another order where they were seen first.
-                new.removals_seen.sort_unstable();
+                removals_seen.sort_unstable();
+                let entry = map.add(&key, node, &removals_seen);
+                let Some(new) = map.entry_mut(entry) else { continue };
                 for _ in 0..puts.next()? {
                     let made = made(&mut put_change, &mut put_place, changes)?;
                     new.puts.push((made, rank(&mut put_rank)?));
@@ -339,24 +353,19 @@ impl State {
                     let change = touch_change.next_up_to(changes.saturating_sub(1) as usize)? as u32;
                     new.touches.push(Touch { change, rank: rank(&mut touch_rank)? });
                 }
-                map.keys.entry(key.clone()).or_default().entries.push(entry);
-                map.entries.push((key, new));
+                map.note_touches(entry);
             }
             for _ in 0..keys.next()? {
                 let key = text(&mut key_bytes, len.next()?)?;
-                let state = map.keys.entry(key).or_default();
-                let lists = [&mut state.removals, &mut state.removals_edit, &mut state.removals_above];
-                for ((count, change, place), list) in removals.iter_mut().zip(lists) {
+                let state = map.key_or_new(&key);
+                for (at, (count, change, place)) in removals.iter_mut().enumerate() {
                     for _ in 0..count.next()? {
-                        list.push(made(change, place, changes)?);
+                        let removal = made(change, place, changes)?;
+                        state.removals_mut().lists_mut().into_iter().nth(at).map(|list| list.push(removal));
                     }
                 }
             }
         }
         columns.end()
     }
-}
-
-fn removal_lists(state: &KeyState) -> [&[Made]; 3] {
-    [&state.removals, &state.removals_edit, &state.removals_above]
 }

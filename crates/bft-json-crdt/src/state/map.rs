@@ -1,0 +1,204 @@
+//! Maps: the entries of each key, and the removals that decide which of them show.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::op::Rank;
+use crate::state::few::{Few, Many};
+use crate::state::history::{ChangeIx, Made};
+use crate::state::nodes::NodeIx;
+
+/// An entry's number in its map's table.
+pub(crate) type EntryIx = u32;
+
+/// An entry of a map: all puts of one key that had seen the same removals, of content of one kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: Arc<str>,
+    pub(crate) node: NodeIx,
+    pub(crate) removals_seen: Box<[Made]>,
+    /// Puts that no later one of at least their rank had seen.
+    pub(crate) puts: SmallVec<[(Made, Rank); 1]>,
+    /// Puts and edits inside that no known removal had seen or outranks; without one the entry is gone.
+    pub(crate) touches: SmallVec<[Touch; 2]>,
+}
+
+/// A put of an entry, or an edit inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Touch {
+    pub(crate) change: ChangeIx,
+    pub(crate) rank: Rank,
+}
+
+/// What a map knows of one key.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyState {
+    /// All entries ever, in the order in which they were made here.
+    entries: Few,
+    /// Those that are not gone.
+    live: Few,
+    removals: Option<Box<Removals>>,
+}
+
+/// The removals of one key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Removals {
+    /// Those that no other known removal had seen.
+    pub(crate) last: Vec<Made>,
+    /// All removals that outrank something: by their rank.
+    pub(crate) edit: Vec<Made>,
+    pub(crate) above: Vec<Made>,
+}
+
+/// No removals.
+static NEVER_REMOVED: Removals = Removals { last: Vec::new(), edit: Vec::new(), above: Vec::new() };
+
+impl KeyState {
+    fn new() -> Self {
+        Self { entries: Few::new(), live: Few::new(), removals: None }
+    }
+
+    pub(crate) fn removals(&self) -> &Removals {
+        self.removals.as_deref().unwrap_or(&NEVER_REMOVED)
+    }
+
+    pub(crate) fn removals_mut(&mut self) -> &mut Removals {
+        self.removals.get_or_insert_default()
+    }
+}
+
+impl Removals {
+    /// All lists: the last ones, those with the rank of an edit, those above.
+    pub(crate) fn lists(&self) -> [&[Made]; 3] {
+        [&self.last, &self.edit, &self.above]
+    }
+
+    pub(crate) fn lists_mut(&mut self) -> [&mut Vec<Made>; 3] {
+        [&mut self.last, &mut self.edit, &mut self.above]
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Map {
+    keys: HashMap<Arc<str>, KeyState>,
+    entries: Vec<Entry>,
+    /// The entries of keys that have several.
+    many: Many,
+}
+
+impl Map {
+    pub(crate) fn entry(&self, entry: EntryIx) -> Option<&Entry> {
+        self.entries.get(entry as usize)
+    }
+
+    /// An entry to be changed; [`Self::note_touches`] must hear of changed touches.
+    pub(crate) fn entry_mut(&mut self, entry: EntryIx) -> Option<&mut Entry> {
+        self.entries.get_mut(entry as usize)
+    }
+
+    /// All entries ever, by number.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn key(&self, key: &str) -> Option<&KeyState> {
+        self.keys.get(key)
+    }
+
+    pub(crate) fn key_mut(&mut self, key: &str) -> Option<&mut KeyState> {
+        self.keys.get_mut(key)
+    }
+
+    pub(crate) fn key_or_new(&mut self, key: &str) -> &mut KeyState {
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.into(), KeyState::new());
+        }
+        self.keys.entry(key.into()).or_insert_with(KeyState::new)
+    }
+
+    /// All keys that were ever named, ascending. O(n log n).
+    pub(crate) fn keys(&self) -> Vec<(&str, &KeyState)> {
+        let mut keys: Vec<_> = self.keys.iter().map(|(key, state)| (&**key, state)).collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
+        keys
+    }
+
+    /// The entries of a key, the newest first.
+    pub(crate) fn entries_of(&self, key: &str) -> impl Iterator<Item = (EntryIx, &Entry)> {
+        let all = self.keys.get(key).map(|state| state.entries.as_slice(&self.many)).unwrap_or_default();
+        all.iter().rev().filter_map(|entry| Some((*entry, self.entry(*entry)?)))
+    }
+
+    /// The entries of a key that are not gone.
+    pub(crate) fn live_of(&self, key: &str) -> &[EntryIx] {
+        self.keys.get(key).map(|state| state.live.as_slice(&self.many)).unwrap_or_default()
+    }
+
+    /// Adds an entry without a put, whose number is the next one.
+    pub(crate) fn add(&mut self, key: &str, node: NodeIx, removals_seen: &[Made]) -> EntryIx {
+        let entry = self.entries.len() as EntryIx;
+        let key = match self.keys.get_key_value(key) {
+            Some((key, _)) => Arc::clone(key),
+            None => key.into(),
+        };
+        let state = self.keys.entry(Arc::clone(&key)).or_insert_with(KeyState::new);
+        state.entries.push(entry, &mut self.many);
+        self.entries.push(Entry {
+            key,
+            node,
+            removals_seen: removals_seen.into(),
+            puts: SmallVec::new(),
+            touches: SmallVec::new(),
+        });
+        entry
+    }
+
+    /// Brings the list of live entries up to date with an entry's touches.
+    pub(crate) fn note_touches(&mut self, entry: EntryIx) {
+        let Some(at) = self.entries.get(entry as usize) else { return };
+        let Some(state) = self.keys.get_mut(&at.key) else { return };
+        let is_listed = state.live.as_slice(&self.many).contains(&entry);
+        match (at.touches.is_empty(), is_listed) {
+            (true, true) => state.live.remove(entry, &mut self.many),
+            (false, false) => state.live.push(entry, &mut self.many),
+            (true, false) | (false, true) => {}
+        }
+    }
+
+    /// Heap bytes held, roughly.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        /// What a reference-counted string takes up besides its bytes.
+        const COUNTS: usize = 16;
+        let spilled = |entry: &Entry| {
+            let puts =
+                if entry.puts.spilled() { entry.puts.capacity() * size_of::<(Made, Rank)>() } else { 0 };
+            let touches =
+                if entry.touches.spilled() { entry.touches.capacity() * size_of::<Touch>() } else { 0 };
+            puts + touches
+        };
+        let removed = self.keys.values().filter_map(|state| state.removals.as_deref());
+        let removed = removed.map(|removals| {
+            size_of::<Removals>() + removals.lists().iter().map(|list| size_of_val(*list)).sum::<usize>()
+        });
+        // A hash map keeps an eighth of its places free, and a byte for each.
+        self.keys.capacity() * 8 / 7 * (size_of::<(Arc<str>, KeyState)>() + 1)
+            + self.keys.keys().map(|key| key.len() + COUNTS).sum::<usize>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.many.heap_bytes()
+            + self.entries.iter().map(spilled).sum::<usize>()
+            + removed.sum::<usize>()
+    }
+}
+
+impl Entry {
+    /// Notes that a change put or edited the entry; of changes that one branch made at one rank, the last
+    /// suffices.
+    pub(crate) fn touch(&mut self, touch: Touch, same_branch: impl Fn(ChangeIx) -> bool) {
+        self.touches.retain(|other| {
+            other.rank != touch.rank || other.change != touch.change && !same_branch(other.change)
+        });
+        self.touches.push(touch);
+    }
+}
