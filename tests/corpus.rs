@@ -57,6 +57,16 @@ fn text_frames_are_replayed() {
 }
 
 #[test]
+fn lies_are_replayed() {
+    replay("lies");
+}
+
+#[test]
+fn snapshots_are_replayed() {
+    replay("snapshot");
+}
+
+#[test]
 fn every_check_has_a_fuzz_target_and_a_corpus() {
     let stems = |folder: &str| -> BTreeSet<String> {
         let paths = files(&fuzz_folder().join(folder));

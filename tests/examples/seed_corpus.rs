@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 
 use bft_json_crdt::bundle::{Signatures, encode as encode_bundle};
-use bft_json_crdt::json_crdt::SignedOp;
-use gangline_tests::sample;
+use bft_json_crdt::json_crdt::{BaseCrdt, SignedOp};
+use gangline_tests::{fuzzing, kinds, sample};
 use gangline_wire::{SyncMessage, encode};
 
 fn main() -> io::Result<()> {
@@ -20,6 +20,20 @@ fn main() -> io::Result<()> {
         write("bundle", name, &encode_bundle(&sample::history(), signatures).map_err(io::Error::other)?)?;
     }
     write("bundle", "of-nothing", &encode_bundle(&[], Signatures::All).map_err(io::Error::other)?)?;
+    write("lies", "history", &fuzzing::told(&kinds::history()))?;
+    // Each begins where the last one ends: the shorter ones show a fuzzer less at a time.
+    let [key, ..] = kinds::keys();
+    for len in 0..=kinds::history().len() {
+        let mut base = kinds::open(&key);
+        let _ = base.apply_changes(kinds::history().into_iter().take(len).collect());
+        let first = base.save().map_err(io::Error::other)?;
+        write("snapshot", &format!("of-{len}"), &fuzzing::joined(&first))?;
+        if len == 2 {
+            let mut opened: BaseCrdt<kinds::Part> = BaseCrdt::open(&key, &first).map_err(io::Error::other)?;
+            let _ = opened.apply_changes(kinds::history());
+            write("snapshot", "of-two-bundles", &fuzzing::joined(&opened.save().map_err(io::Error::other)?))?;
+        }
+    }
     let history = sample::history().into_iter().filter_map(|change| change.try_into().ok());
     let history: Vec<SignedOp> = history.collect();
     for (name, op) in sample::next_ops() {

@@ -1,5 +1,6 @@
 //! Changes that no honest node makes: well formed, with a signature over their digest, and lies all the same.
 
+use bft_json_crdt::DecodeError;
 use bft_json_crdt::json_crdt::{Change, Digest, DocumentId, SignedOp};
 use bft_json_crdt::keypair::{AuthorId, Keypair};
 
@@ -29,16 +30,41 @@ pub struct Header {
 /// If what comes out is not well formed.
 #[must_use]
 pub fn with_header(op: &SignedOp, keypair: &Keypair, edit: impl FnOnce(&mut Header)) -> SignedOp {
+    let (mut header, body) = taken_apart(op.change());
+    edit(&mut header);
+    let change = put_together(&header, body).expect("a header that is well formed");
+    let change = change.with_signature(keypair.sign(&change.digest().0));
+    assert_eq!(change.verify(), change.author() == keypair.author());
+    SignedOp::try_from(change).expect("one op, as before")
+}
+
+/// Returns the header of a change, and the bytes of its body.
+#[must_use]
+pub fn taken_apart(change: &Change) -> (Header, &[u8]) {
     // As the drawing in `bft_json_crdt::change` has it.
-    let mut reader = Reader(op.change().bytes());
+    let mut reader = Reader(change.bytes());
     let (document, author) = (DocumentId(reader.id()), AuthorId(reader.id()));
     let seq = reader.varint();
     let prev = (seq > 1).then(|| Digest(reader.id()));
     let (lamport, counter) = (reader.varint(), reader.varint());
     let deps = (0..reader.varint()).map(|_| Digest(reader.id())).collect();
-    let mut header = Header { document, author, seq, prev, lamport, counter, deps };
-    edit(&mut header);
+    (Header { document, author, seq, prev, lamport, counter, deps }, reader.0)
+}
 
+/// Returns a body from its author table on, and how many authors that has.
+#[must_use]
+pub fn table_of(body: &[u8]) -> (&[u8], usize) {
+    let mut reader = Reader(body);
+    let authors = reader.varint();
+    (reader.0, usize::try_from(authors).unwrap_or(usize::MAX))
+}
+
+/// Makes an unsigned change of a header and a body.
+///
+/// # Errors
+///
+/// [`DecodeError`] for what is no change.
+pub fn put_together(header: &Header, body: &[u8]) -> Result<Change, DecodeError> {
     let mut forged = Vec::new();
     forged.extend(header.document.0);
     forged.extend(header.author.0);
@@ -48,11 +74,8 @@ pub fn with_header(op: &SignedOp, keypair: &Keypair, edit: impl FnOnce(&mut Head
     put_varint(&mut forged, header.counter);
     put_varint(&mut forged, header.deps.len() as u64);
     forged.extend(header.deps.iter().flat_map(|dep| dep.0));
-    forged.extend_from_slice(reader.0);
-    let change = Change::decode(&forged, [0; 64]).expect("a header that is well formed");
-    let change = change.with_signature(keypair.sign(&change.digest().0));
-    assert_eq!(change.verify(), change.author() == keypair.author());
-    SignedOp::try_from(change).expect("one op, as before")
+    forged.extend_from_slice(body);
+    Change::decode(&forged, [0; 64])
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -4,6 +4,9 @@
 //! known to be valid. A check is about the decoder and all that its value then goes through, so a fuzzer
 //! that gets past the decoder reaches the engine.
 
+mod lies;
+mod snapshot;
+
 use bft_json_crdt::bundle;
 use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, OpState, SignedOp};
 use bft_json_crdt::keypair::Keypair;
@@ -11,6 +14,8 @@ use gangline_doc::PipelineDoc;
 use gangline_wire::{SyncMessage, decode, decode_text, encode};
 
 use crate::sample;
+pub use lies::{lies, told};
+pub use snapshot::{joined, snapshot};
 
 /// A check, under the name that its fuzz target and the folder of its corpus have.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +27,12 @@ pub struct Target {
 }
 
 /// All checks.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "bundle", check: bundle },
     Target { name: "change", check: change },
+    Target { name: "lies", check: lies },
     Target { name: "signed_op", check: signed_op },
+    Target { name: "snapshot", check: snapshot },
     Target { name: "text_frame", check: text_frame },
     Target { name: "wire_v1", check: wire_v1 },
 ];

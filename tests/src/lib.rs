@@ -3,6 +3,7 @@
 //! - [`fuzzing`]: the checks that each decoder must pass on any bytes whatsoever. `corpus.rs` runs them on
 //!   every committed file, the targets in `fuzz/` on whatever a fuzzer makes up.
 //! - [`sample`]: a short history that is the same everywhere; the corpora stand on it.
+//! - [`kinds`]: a document with every kind of node, and a history with every kind of op.
 //! - [`node`], [`http`], [`feed`]: the harness of the end-to-end scenarios in `e2e/`: real processes on
 //!   ports of their own, asked over HTTP, waited for by what they announce.
 //! - [`observe`], [`link`]: what several nodes have come to, and a network between them that can be cut.
@@ -12,6 +13,7 @@ pub mod feed;
 pub mod forge;
 pub mod fuzzing;
 pub mod http;
+pub mod kinds;
 pub mod link;
 pub mod node;
 pub mod observe;

@@ -179,6 +179,11 @@ impl TypeTable {
         }
     }
 
+    /// Whether a node of type `ty` may be of type `concrete` for some content.
+    pub(crate) fn can_become(&self, ty: TypeIx, concrete: TypeIx) -> bool {
+        [0, 7, 8, 9].into_iter().any(|tag| self.concrete(ty, Some(tag)) == concrete)
+    }
+
     /// Turns the strings of a literal that stand where the type has a text into the beginning of one.
     pub(crate) fn with_texts(&self, ty: TypeIx, value: JsonValue) -> JsonValue {
         if !self.has_text {

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use bft_json_crdt::json_crdt::{
-    BaseCrdt, Change, CrdtNode, DocumentId, Invalidity, JsonValue, OpState, SignedOp, add_crdt_fields,
+    BaseCrdt, Change, CrdtNode, DocumentId, EditError, Invalidity, JsonValue, OpState, SignedOp,
+    add_crdt_fields,
 };
 use bft_json_crdt::keypair::Keypair;
 use bft_json_crdt::limits::CAUSAL_QUEUE_MAX;
@@ -158,6 +159,30 @@ fn wrong_paths_and_types_have_no_effect_and_the_chain_goes_on() {
         assert_eq!(bob.apply(after), OpState::Ok);
     }
     assert_eq!(bob.apply(ops[2].clone()), OpState::Ok);
+}
+
+/// A key that signed elsewhere with the highest op numbers used to make its next edit here overflow.
+#[test]
+fn a_key_whose_op_numbers_are_used_up_edits_no_more() {
+    let alice = key(1);
+    for counter in [u64::MAX - 1, u64::MAX - 2] {
+        let mut here = doc(1);
+        let op = doc(1).doc.title.set("elsewhere").sign(&alice);
+        let last = resign(&op, &alice, |json| json["counter"] = json!(counter));
+        assert_eq!(here.apply(last), OpState::Ok);
+        let room = u64::MAX - 1 - counter;
+        for n in 0..4 {
+            let edit = here.doc.title.try_set(format!("{n}"));
+            assert_eq!(edit.as_ref().err(), (n >= room).then_some(&EditError::NoNumbersLeft));
+            if let Ok(edit) = edit {
+                assert_eq!(here.apply(edit.sign(&alice)), OpState::Ok);
+            }
+            let longer = here.doc.items.try_insert(ROOT_ID, json!({"name": "two numbers"}));
+            assert_eq!(longer.err(), Some(EditError::NoNumbersLeft));
+        }
+        let mark = CrdtNode::view(&here.doc).to_string();
+        assert_eq!(mark, format!(r#"{{"items":[],"title":"{}"}}"#, if room > 0 { "0" } else { "elsewhere" }));
+    }
 }
 
 #[test]

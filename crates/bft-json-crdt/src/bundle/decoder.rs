@@ -62,13 +62,25 @@ pub fn decode(bytes: &[u8]) -> Result<Decoder<'_>, BundleError> {
 ///
 /// # Errors
 ///
-/// [`BundleError`] for a head that is none, and for the first chunk that is cut off or does not have its checksum.
+/// [`BundleError`] for a head that is none or that says more than the chunks can hold, and for the first chunk that
+/// is cut off or does not have its checksum.
 pub fn check(bytes: &[u8]) -> Result<(), BundleError> {
-    let mut reader = Reader::new(decode(bytes)?.rest);
+    let decoder = decode(bytes)?;
+    let mut reader = Reader::new(decoder.rest);
     let mut chunk = 0;
     while !reader.rest().is_empty() {
         read_payload(&mut reader, chunk)?;
         chunk += 1;
+    }
+    let claims = [
+        ("changes", decoder.change_count, CHUNK_CHANGES_MAX),
+        ("bytes of changes", decoder.change_bytes, CHUNK_BYTES_MAX),
+    ];
+    for (what, found, in_chunk) in claims {
+        let limit = chunk * in_chunk as u64;
+        if found > limit {
+            return Err(BundleError::OverLimit { chunk, what, found, limit });
+        }
     }
     Ok(())
 }

@@ -159,6 +159,18 @@ fn a_bomb_of_strings_goes_off_at_the_limit_of_a_change() {
 }
 
 #[test]
+fn a_column_that_inflates_to_more_than_a_chunk_may_is_not_inflated() {
+    let mut forged = Forged::of_marks(1);
+    let half = vec![0; CHUNK_INFLATED_BYTES_MAX / 2];
+    forged.bytes = vec![(0x1a, half.clone()), (0x1b, [&half[..], &[0]].concat())];
+    assert!(forged.build().len() < 100_000);
+    forged.check("inflated bytes of columns: ");
+    // At the limit it is inflated, and nothing uses it.
+    forged.bytes = vec![(0x1a, half.clone()), (0x1b, half)];
+    forged.check("shapes: ");
+}
+
+#[test]
 fn nesting_is_bounded() {
     let mut forged = Forged::of_set();
     for _ in 0..100_000 {

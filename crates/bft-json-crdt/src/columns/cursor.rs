@@ -190,6 +190,13 @@ impl<'a> Cursor<'a> {
         if n > limit { Err(self.bad("a number over its limit")) } else { Ok(n) }
     }
 
+    /// The next number, a count: what it counts takes its place off `left`.
+    pub(crate) fn next_count(&mut self, left: &mut usize) -> Result<usize, ColumnError> {
+        let n = self.next_up_to(*left)?;
+        *left -= n;
+        Ok(n)
+    }
+
     /// Checks that no number is left.
     pub(crate) fn end(&self) -> Result<(), ColumnError> {
         let is_done = match &self.coding {

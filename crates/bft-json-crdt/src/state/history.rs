@@ -552,14 +552,24 @@ impl History {
         self.branches[self.row(change).branch as usize].author
     }
 
-    /// The next free op number: above all that the author's branches and earlier unsigned edits claim.
+    /// Whether an author can claim so many op numbers more.
+    pub(crate) fn has_numbers(&self, author: u32, span: u64) -> bool {
+        self.free_counter(author).checked_add(span).is_some()
+    }
+
+    /// Claims op numbers, and returns the first.
     fn next_counter(&mut self, author: u32, span: u32) -> u64 {
+        let counter = self.free_counter(author);
+        self.counter_floor = counter + u64::from(span);
+        counter
+    }
+
+    /// The next free op number: above all that the author's branches and earlier unsigned edits claim.
+    fn free_counter(&self, author: u32) -> u64 {
         let branches = self.authors[author as usize].branches.iter();
         let tips = branches.filter_map(|branch| self.branches[*branch as usize].changes.last());
         let signed = tips.map(|tip| self.row(*tip)).map(|row| row.first_counter + u64::from(row.span));
-        let counter = signed.max().unwrap_or(1).max(self.counter_floor);
-        self.counter_floor = counter + u64::from(span);
-        counter
+        signed.max().unwrap_or(1).max(self.counter_floor)
     }
 
     /// Turns a reserved row into a change of the history.

@@ -71,7 +71,8 @@ pub(crate) struct ListSeed {
 /// A place of an element as a snapshot has it.
 #[derive(Debug)]
 pub(crate) struct PlaceSeed {
-    pub(crate) made: Made,
+    /// None of one that was taken back.
+    pub(crate) made: Option<Made>,
     pub(crate) node: NodeIx,
     pub(crate) origin: ElementIx,
     pub(crate) parent: Option<ElementIx>,
@@ -89,7 +90,7 @@ impl List {
     /// All places, by number.
     pub(crate) fn places(&self) -> Vec<PlaceSeed> {
         let seed = |element: &Element| PlaceSeed {
-            made: element.made,
+            made: Some(element.made),
             node: element.node,
             origin: element.origin,
             parent: (element.parent != NO_ELEMENT).then_some(element.parent),
@@ -112,15 +113,30 @@ impl List {
     pub(crate) fn restore(seed: ListSeed, order: impl Fn(&Move, &Move) -> Ordering) -> Option<Self> {
         let mut list = Self::new();
         let count = seed.places.len() as ElementIx;
+        let mut stands = vec![false; count as usize];
+        for place in &seed.order {
+            if std::mem::replace(stands.get_mut(*place as usize)?, true) {
+                return None;
+            }
+        }
+        let stands_at = |place: ElementIx| stands.get(place as usize) == Some(&true);
         for (number, place) in (0..).zip(seed.places) {
-            if place.parent.is_some_and(|parent| parent >= number) || place.origin > number {
+            // What is named stands somewhere, and so does what it hangs on.
+            let is_named = place.made.is_some() == stands_at(number);
+            let hangs = place
+                .parent
+                .is_none_or(|parent| parent < number && (stands_at(parent) || !stands_at(number)));
+            let origin = list.elements.get(place.origin as usize);
+            let is_origin =
+                place.origin == number || origin.is_some_and(|origin| origin.origin == place.origin);
+            if !is_named || !hangs || !is_origin {
                 return None;
             }
             let mut deletions = Few::new();
             place.deletions.into_iter().for_each(|by| deletions.push(by, &mut list.many));
             let node = list.elements.get(place.origin as usize).map_or(place.node, |origin| origin.node);
             list.elements.push(Element {
-                made: place.made,
+                made: place.made.unwrap_or(Made { change: 0, place: 0 }),
                 node,
                 origin: place.origin,
                 current: number,
@@ -130,12 +146,6 @@ impl List {
                 deletions,
                 side: place.side,
             });
-        }
-        let mut stands = vec![false; count as usize];
-        for place in &seed.order {
-            if std::mem::replace(stands.get_mut(*place as usize)?, true) {
-                return None;
-            }
         }
         list.order = Sequence::from_order(&seed.order, count);
         // Siblings stand in their order, so that of the list is theirs.
@@ -151,7 +161,10 @@ impl List {
             }
         }
         for (element, moves) in seed.moves {
-            if element >= count || moves.iter().any(|other| !stands[other.place as usize]) {
+            let is_of_element = |place: ElementIx| {
+                stands_at(place) && list.elements.get(place as usize).is_some_and(|it| it.origin == element)
+            };
+            if !is_of_element(element) || moves.iter().any(|other| !is_of_element(other.place)) {
                 return None;
             }
             list.moves.insert(element, moves);

@@ -51,6 +51,9 @@ pub enum EditError {
     /// The document's id is not that of a source with this author's key and this name.
     #[error("the document is not that of this author's source {0:?}")]
     NotTheSource(String),
+    /// The author's key has signed the highest op numbers that there are. Edit with another key.
+    #[error("the author has no op numbers left in this document")]
+    NoNumbersLeft,
     /// There is no character to insert or to cut.
     #[error("the edit inserts and cuts no character")]
     Nothing,
@@ -351,6 +354,9 @@ impl State {
         };
         check_limit("a change in bytes", before + size, CHANGE_BYTES_MAX)?;
         check_limit("the ops of a change", ops + 1, CHANGE_OPS_MAX)?;
+        if !self.history.has_numbers(self.author, span) {
+            return Err(EditError::NoNumbersLeft);
+        }
         if let (true, Some(edit)) = (goes_on, self.unsigned.last_mut()) {
             edit.size += size;
             let place = self.history.row(edit.change).span;

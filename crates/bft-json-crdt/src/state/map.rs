@@ -119,6 +119,7 @@ impl Map {
     }
 
     /// All keys that were ever named, ascending. O(n log n).
+    #[expect(clippy::disallowed_methods, reason = "sorted")]
     pub(crate) fn keys(&self) -> Vec<(&str, &KeyState)> {
         let mut keys: Vec<_> = self.keys.iter().map(|(key, state)| (&**key, state)).collect();
         keys.sort_unstable_by_key(|(key, _)| *key);
@@ -168,6 +169,7 @@ impl Map {
     }
 
     /// Heap bytes held, roughly.
+    #[expect(clippy::disallowed_methods, reason = "sums")]
     pub(crate) fn heap_bytes(&self) -> usize {
         /// What a reference-counted string takes up besides its bytes.
         const COUNTS: usize = 16;

@@ -279,7 +279,7 @@ impl Nodes {
     }
 
     /// The nodes that stand in each list, by their places, with what made each place.
-    pub(crate) fn places_by_list(&self, types: &TypeTable) -> Vec<Vec<(NodeIx, Made)>> {
+    pub(crate) fn places_by_list(&self, types: &TypeTable) -> Vec<Vec<(NodeIx, Option<Made>)>> {
         self.by_parent(self.lists.len(), |ty| matches!(types.def(ty), TypeDef::List(_)))
     }
 
@@ -290,13 +290,12 @@ impl Nodes {
     }
 
     /// The nodes below the containers of one kind, each container's in the order of their slots.
-    fn by_parent(&self, count: usize, is_kind: impl Fn(TypeIx) -> bool) -> Vec<Vec<(NodeIx, Made)>> {
+    fn by_parent(&self, count: usize, is_kind: impl Fn(TypeIx) -> bool) -> Vec<Vec<(NodeIx, Option<Made>)>> {
         let mut found = vec![Vec::new(); count];
         for (number, node) in (0..).zip(&self.nodes).skip(1) {
             let parent = self.node(node.parent);
             if is_kind(parent.ty) {
-                let made = node.made.unwrap_or(Made { change: 0, place: 0 });
-                found[parent.payload as usize].push((number, made));
+                found[parent.payload as usize].push((number, node.made));
             }
         }
         found

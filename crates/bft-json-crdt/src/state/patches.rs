@@ -141,6 +141,8 @@ pub(crate) struct Patches {
 /// What an op's maps showed before it was carried out, the outermost first.
 pub(crate) struct Before {
     shown: Vec<(NodeIx, String, Option<NodeIx>)>,
+    /// It deletes in several lists, as no edit made here does.
+    is_scattered: bool,
     mark: usize,
 }
 
@@ -169,7 +171,7 @@ impl State {
     }
 
     pub(crate) fn before(&self, op: &Op<Made, Slice>) -> Before {
-        let mut shown = Vec::new();
+        let (mut shown, mut is_scattered) = (Vec::new(), false);
         let node = match &op.kind {
             OpKind::Set { target, .. }
             | OpKind::Insert { target, .. }
@@ -183,7 +185,11 @@ impl State {
                 map
             }
             OpKind::Delete { elements } => {
-                elements.first().and_then(|made| self.element_of(*made)).map(|e| e.0)
+                let mut lists =
+                    elements.iter().filter_map(|made| self.element_of(*made)).map(|(list, _)| list);
+                let first = lists.next();
+                is_scattered = lists.any(|list| Some(list) != first);
+                first
             }
             OpKind::Move { element, .. } => self.element_of(*element).map(|element| element.0),
             OpKind::Source { .. } => None,
@@ -199,10 +205,14 @@ impl State {
             node = parent;
         }
         shown.reverse();
-        Before { shown, mark: self.patch_mark() }
+        Before { shown, is_scattered, mark: self.patch_mark() }
     }
 
     pub(crate) fn after(&mut self, before: Before) {
+        if before.is_scattered {
+            self.patch_whole();
+            return;
+        }
         for (map, key, shown) in before.shown {
             if self.live_entry(map, &key) != shown {
                 self.patch_entry(map, &key, before.mark);

@@ -35,10 +35,13 @@ use crate::schema::{TypeIx, TypeTable};
 use crate::state::State;
 use crate::state::history::{ChangeIx, Made};
 
+use text::Claimed;
 pub(crate) use text::LazyText;
 
 const MAGIC: &[u8; 17] = b"gangline snapshot";
 const VERSION: u8 = 1;
+/// Most nodes that edits may have made which were given up: they keep their numbers.
+const GIVEN_UP_MAX: usize = 1 << 18;
 /// What one section's columns may inflate to.
 const INFLATED_BYTES_MAX: usize = 1 << 30;
 
@@ -177,6 +180,12 @@ impl Renumbering {
 }
 
 impl State {
+    /// Most op numbers that the changes of a snapshot can have claimed: each takes a byte in their encodings at
+    /// least. So a damaged count cannot fill the memory.
+    fn claimed_max(&self) -> usize {
+        usize::try_from(self.history.cold().claims().1).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn has_unsigned(&self) -> bool {
         self.is_open() || !self.unsigned.is_empty()
     }
@@ -258,9 +267,10 @@ impl State {
         state.open_lists(&take_section(&mut reader, "lists")?)?;
         state.open_maps(&take_section(&mut reader, "maps")?)?;
         let changes = state.history.row_count();
+        let claimed = Arc::new(Claimed::by(&state.history, state.claimed_max()));
         for at in 0..state.nodes.text_count() {
             let section = take_section(&mut reader, "texts")?;
-            state.nodes.set_text(at, LazyText::frozen(section.bytes.into()));
+            state.nodes.set_text(at, LazyText::frozen(section.bytes.into(), Arc::clone(&claimed)));
         }
         if !reader.rest().is_empty() {
             return Err(SnapshotError::Malformed {

@@ -48,6 +48,14 @@ impl Cold {
         &self.bundles
     }
 
+    /// How many changes the bundles say that they hold, and how long these are in all.
+    pub(crate) fn claims(&self) -> (u64, u64) {
+        let heads = self.bundles.iter().filter_map(|bundle| bundle::decode(bundle).ok());
+        heads.fold((0, 0), |(count, bytes), head| {
+            (head.change_count().saturating_add(count), head.change_bytes().saturating_add(bytes))
+        })
+    }
+
     /// The digest of a head or a tip.
     pub(crate) fn kept(&self, ix: ChangeIx) -> Digest {
         self.kept.get(&ix).copied().unwrap_or(Digest([0; 32]))
@@ -146,6 +154,7 @@ impl History {
             for ix in 0..self.cold.rows {
                 let is_signed = self.row(ix).status == Status::Signed;
                 let change = if is_signed { changes.next().map(|bundled| bundled.change) } else { None };
+                let change = change.filter(|change| self.is_of_row(change, ix));
                 thawed.digests.push(change.as_ref().map_or(Digest([0; 32]), Change::digest));
                 thawed.signatures.push(change.as_ref().map_or([0; 64], |change| *change.signature()));
                 thawed.bodies.extend_from_slice(change.as_ref().map_or(&[], Change::body_bytes));
@@ -157,6 +166,14 @@ impl History {
             }
             Box::new(thawed)
         })
+    }
+
+    /// Whether a row stands for a change: what a snapshot's state and its history say may differ.
+    fn is_of_row(&self, change: &Change, ix: ChangeIx) -> bool {
+        let (row, header) = (self.row(ix), change.header());
+        let of_row = (self.author_of(ix), u64::from(row.seq), u64::from(row.lamport), row.first_counter);
+        of_row == (header.author, header.seq, header.lamport, header.first_counter)
+            && change.span() == u64::from(row.span)
     }
 
     /// Compresses all changes that are not cold yet. No edit may wait for its signature.

@@ -22,7 +22,7 @@ impl History {
             if branch == standing.branch_number() { standing.seq } else { standing.past.seq_of(branch) }
         };
         let smaller = |a: Made, b: Made| if self.digest(a.change) < self.digest(b.change) { a } else { b };
-        self.all_named(author, counter, reach).reduce(|a, b| smaller(a, b))
+        self.all_named(author, counter, reach).reduce(smaller)
     }
 
     /// The numbers of authors that the document may have heard of: a change's own, and those of its table.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ChangeIx, Cold, History, Row, Status};
+use super::{ChangeIx, Cold, History, Row, Standing, Status};
 use crate::change::Digest;
 use crate::keypair::AuthorId;
 use crate::state::branch::Branch;
@@ -10,7 +10,7 @@ use crate::state::branch::Branch;
 /// A row as a snapshot has it.
 pub(crate) struct RowSeed {
     pub(crate) branch: u32,
-    pub(crate) lamport: u32,
+    pub(crate) lamport: u64,
     pub(crate) span: u32,
     pub(crate) first_counter: u64,
     pub(crate) is_recorded: bool,
@@ -48,24 +48,28 @@ impl History {
         self.cold = cold;
     }
 
-    /// Takes over a row of a snapshot: of a branch's changes in their order.
-    pub(crate) fn restore_row(&mut self, seed: RowSeed) {
+    /// Takes over a row of a snapshot, of a branch's changes in their order; or says why no change stands so.
+    pub(crate) fn restore_row(&mut self, seed: RowSeed) -> Result<(), &'static str> {
         let ix = self.rows.len() as ChangeIx;
         let branch = &self.branches[seed.branch as usize];
-        let prev = match branch.changes.last() {
-            Some(last) => Some(*last),
-            None => branch.parent.and_then(|(parent, seq)| self.at_seq(parent, seq)),
+        let prev = match (branch.changes.last(), branch.parent) {
+            (Some(last), _) => Some(*last),
+            (None, Some((parent, seq))) => {
+                Some(self.at_seq(parent, seq).ok_or("a branch that begins nowhere")?)
+            }
+            (None, None) => None,
         };
-        let mut past = prev.map(|prev| self.row(prev).past.clone()).unwrap_or_default();
+        let Standing { seq, lamport, mut past, .. } = self.standing_after(branch.author, prev, &seed.deps);
         if let (Some((parent, seq)), true) = (branch.parent, branch.changes.is_empty()) {
             past.raise(parent, seq);
         }
-        for dep in &seed.deps {
-            let row = self.row(*dep);
-            past.merge(&row.past);
-            past.raise(row.branch, row.seq);
+        if seed.lamport != u64::from(lamport) {
+            return Err("a lamport that does not follow from the past");
         }
-        let seq = branch.first_seq + branch.changes.len() as u32;
+        let first_free = prev.map_or(1, |prev| self.row(prev).first_counter + u64::from(self.row(prev).span));
+        if seed.first_counter < first_free || seed.first_counter.checked_add(seed.span.into()).is_none() {
+            return Err("op numbers that do not rise");
+        }
         for seen in seed.deps.iter().chain(&prev) {
             self.heads.remove(seen);
         }
@@ -79,7 +83,7 @@ impl History {
             is_vouched: seed.is_vouched,
             branch: seed.branch,
             seq,
-            lamport: seed.lamport,
+            lamport,
             span: seed.span,
             first_counter: seed.first_counter,
             body_start: 0,
@@ -90,12 +94,15 @@ impl History {
         self.branches[seed.branch as usize].push(ix, seed.first_counter);
         self.heads.insert(ix);
         self.signed += 1;
+        Ok(())
     }
 
-    /// Whether the heads and tips are those whose digests the snapshot kept.
+    /// Whether the heads and tips are those whose digests the snapshot kept, and every fork has a change.
     pub(crate) fn is_whole(&self) -> bool {
         let tips = self.branches.iter().filter_map(|branch| branch.changes.last().copied());
         let kept: BTreeSet<ChangeIx> = self.cold.all_kept().map(|(ix, _)| ix).collect();
-        tips.chain(self.head_numbers()).collect::<BTreeSet<_>>() == kept
+        let are_begun =
+            self.branches.iter().all(|branch| branch.parent.is_none() || !branch.changes.is_empty());
+        are_begun && tips.chain(self.head_numbers()).collect::<BTreeSet<_>>() == kept
     }
 }

@@ -102,15 +102,26 @@ fn read(
     for _ in 0..reader.count("authors", usize::MAX, 32)? {
         authors.push(AuthorId(reader.array("an author")?));
     }
+    if authors.iter().collect::<BTreeSet<_>>().len() != authors.len() {
+        return Err(DecodeError::Malformed("an author that is there twice"));
+    }
     let mut branches: Vec<Branch> = Vec::new();
-    for number in 0..reader.count("branches", usize::MAX, 3)? {
+    for _ in 0..reader.count("branches", usize::MAX, 3)? {
         let author = reader.varint("an author")? as u32;
         let parent = match reader.varint("a branch")? {
             0 => None,
             above => Some(((above - 1) as u32, reader.varint("a seq")? as u32)),
         };
         let first_seq = reader.varint("a seq")? as u32;
-        if author as usize >= authors.len() || parent.is_some_and(|(parent, _)| parent as usize >= number) {
+        // That the parent has such a change is seen when the rows are read.
+        let is_linked = match parent {
+            None => first_seq == 1,
+            Some((parent, seq)) => {
+                let parent = branches.get(parent as usize);
+                parent.is_some_and(|parent| parent.author == author) && seq.checked_add(1) == Some(first_seq)
+            }
+        };
+        if author as usize >= authors.len() || !is_linked {
             return Err(DecodeError::Malformed("a branch of nobody or nothing"));
         }
         branches.push(Branch::new(author, parent, first_seq));
@@ -147,9 +158,13 @@ fn read(
     }
     reader.end()?;
     let rows = u32::try_from(changes).map_err(|_| DecodeError::Malformed("more changes than fit"))?;
+    let cold = Cold::new(rows, bundles, kept);
+    if cold.claims().0 != changes {
+        return Err(DecodeError::Malformed("not as many changes as the history has"));
+    }
     let mut state = State::with_types(document, editor, types, root);
     state.sources = sources;
-    state.history.restore(authors, branches, forks, floor, Cold::new(rows, bundles, kept));
+    state.history.restore(authors, branches, forks, floor, cold);
     state.author = state.history.author(editor);
     Ok(state)
 }

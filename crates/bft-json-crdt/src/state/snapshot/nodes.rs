@@ -8,25 +8,38 @@
 //! 7 count, 8, 9 and 10 puts, 11 count, 12 and 13 touches; 14 count of keys, 15 length, 16 bytes, and three times
 //! count, change and place of removals.
 
-use super::{Renumbering, Section, SnapshotError, Table};
+use super::{GIVEN_UP_MAX, Renumbering, Section, SnapshotError, Table};
 use crate::columns::{Bytes, ColumnError, Columns, Cursor, Deflater, put_bytes_column, unzigzag, zigzag};
 use crate::encoding::Reader;
+use crate::limits::VALUE_DEPTH_MAX;
 use crate::op::{Rank, Side};
 use crate::schema::{TypeDef, TypeIx};
 use crate::state::State;
-use crate::state::history::Made;
+use crate::state::history::{History, Made};
 use crate::state::integrate::move_order;
 use crate::state::list::{ListSeed, Move, PlaceSeed};
 use crate::state::map::Touch;
 use crate::state::nodes::{NodeIx, Write};
 
+/// Deeper than any document grows: the limits on where an edit is made and on what it brings together.
+const DEPTH_MAX: usize = 4 * VALUE_DEPTH_MAX;
+/// No counter gets further: changes are numbered in 32 bits, and no op adds more than 64.
+const COUNT_MAX: u128 = 1 << 120;
+
 fn rank(cursor: &mut Cursor<'_>) -> Result<Rank, ColumnError> {
     Rank::from_byte(cursor.next_up_to(2)? as u8).map_err(|_| cursor.bad("no rank"))
 }
 
-fn made(change: &mut Cursor<'_>, place: &mut Cursor<'_>, changes: u32) -> Result<Made, ColumnError> {
-    let of = change.next_up_to(changes.saturating_sub(1) as usize)? as u32;
-    Ok(Made { change: of, place: place.next()? as u32 })
+/// The number of a change.
+fn change(cursor: &mut Cursor<'_>, history: &History) -> Result<u32, ColumnError> {
+    let change = cursor.next()?;
+    if change < history.row_count().into() { Ok(change as u32) } else { Err(cursor.bad("no such change")) }
+}
+
+fn made(by: &mut Cursor<'_>, place: &mut Cursor<'_>, history: &History) -> Result<Made, ColumnError> {
+    let change = change(by, history)?;
+    let last = history.row(change).span.checked_sub(1).ok_or_else(|| by.bad("a change that made nothing"))?;
+    Ok(Made { change, place: place.next_up_to(last as usize)? as u32 })
 }
 
 fn text(bytes: &mut Bytes<'_>, len: u64) -> Result<String, ColumnError> {
@@ -67,18 +80,32 @@ impl State {
     fn read_nodes(&mut self, columns: &Columns<'_>) -> Result<(), ColumnError> {
         let (mut ty, mut parent, mut slot) =
             (columns.numbers(1, "types")?, columns.numbers(2, "parents")?, columns.numbers(3, "slots")?);
+        let mut left = self.claimed_max().saturating_add(GIVEN_UP_MAX);
+        // How many nodes each container has by now: their slots have no gaps.
+        let mut filled: Vec<u32> = Vec::new();
         while ty.end().is_err() {
+            left = left.checked_sub(1).ok_or_else(|| ty.bad("more than can have been made"))?;
             let ty_ix = TypeIx(ty.next_up_to(self.types.len().saturating_sub(1))? as u32);
             let above = parent.next_up_to(self.nodes.len().saturating_sub(1) as usize)? as NodeIx;
+            filled.resize(self.nodes.len() as usize, 0);
+            let Some(next) = filled.get_mut(above as usize) else { return Err(parent.bad("no such node")) };
             let in_slot = slot.next()? as u32;
+            if in_slot != *next {
+                return Err(slot.bad("a gap"));
+            }
+            *next += 1;
+            if self.nodes.depth(above) > DEPTH_MAX {
+                return Err(parent.bad("nests too deep"));
+            }
             let above_ty = self.types.def(self.nodes.node(above).ty);
             let is_list = matches!(above_ty, TypeDef::List(_));
+            let fits = |inner: &TypeIx| self.types.can_become(*inner, ty_ix);
             if is_list && ty_ix == TypeIx::PLACE {
                 self.nodes.make_place(above, in_slot);
-            } else if (is_list || matches!(above_ty, TypeDef::Map(_))) && ty_ix != TypeIx::PLACE {
+            } else if matches!(above_ty, TypeDef::List(inner) | TypeDef::Map(inner) if fits(inner)) {
                 self.nodes.make(&self.types, ty_ix, above, in_slot);
             } else {
-                return Err(parent.bad("neither a list nor a map"));
+                return Err(parent.bad("a node that holds no such thing"));
             }
         }
         let (mut branch, mut counter, mut node) = (
@@ -86,14 +113,19 @@ impl State {
             columns.numbers(5, "op numbers")?,
             columns.numbers(6, "nodes")?,
         );
-        let (mut before, mut of_before, mut last) = (0i64, u32::MAX, None::<Made>);
+        let mut before = 0i64;
+        let (mut name_before, mut last) = (None::<(u32, u64)>, None::<Made>);
         let branches = self.history.branches().len().saturating_sub(1);
         while branch.end().is_err() {
             let of = branch.next_up_to(branches)? as u32;
-            if of != of_before {
-                (before, of_before) = (0, of);
+            if name_before.is_none_or(|(other, _)| other != of) {
+                before = 0;
             }
-            let counter = counter.next()?;
+            let name = (of, counter.next()?);
+            if name_before.is_some_and(|before| before >= name) {
+                return Err(counter.bad("they do not rise"));
+            }
+            name_before = Some(name);
             before = before.wrapping_add(unzigzag(node.next()?));
             let named = u32::try_from(before).ok().filter(|named| *named < self.nodes.len());
             let Some(named) = named else { return Err(node.bad("no such node")) };
@@ -101,13 +133,13 @@ impl State {
             let here = last.filter(|made| {
                 let row = self.history.row(made.change);
                 row.branch == of
-                    && (row.first_counter..row.first_counter + u64::from(row.span)).contains(&counter)
+                    && (row.first_counter..row.first_counter + u64::from(row.span)).contains(&name.1)
             });
             let here = here.map(|made| {
-                let place = (counter - self.history.row(made.change).first_counter) as u32;
+                let place = (name.1 - self.history.row(made.change).first_counter) as u32;
                 Made { change: made.change, place }
             });
-            let Some(made) = here.or_else(|| self.history.made_at(of, counter)) else {
+            let Some(made) = here.or_else(|| self.history.made_at(of, name.1)) else {
                 return Err(branch.bad("a name that no change made"));
             };
             last = Some(made);
@@ -115,7 +147,7 @@ impl State {
             if at.made.is_none_or(|other| other > made) {
                 at.made = Some(made);
             }
-            self.history.branch_mut(of).nodes.push(counter, named);
+            self.history.branch_mut(of).nodes.push(name.1, named);
         }
         columns.end()
     }
@@ -158,7 +190,6 @@ impl State {
     }
 
     fn read_values(&mut self, columns: &Columns<'_>) -> Result<(), ColumnError> {
-        let changes = self.history.row_count();
         let mut count = columns.numbers(1, "counts of values")?;
         let (mut change, mut place) = (columns.numbers(2, "changes")?, columns.numbers(3, "places")?);
         let mut ranks = columns.numbers(4, "ranks")?;
@@ -169,14 +200,17 @@ impl State {
             for _ in 0..count.next()? {
                 let value = (values.rest().len() - reader.rest().len()) as u32;
                 reader.skip_value().map_err(|_| ColumnError::new("values", "no value"))?;
-                let made = made(&mut change, &mut place, changes)?;
+                let made = made(&mut change, &mut place, &self.history)?;
                 self.nodes.restore_write(register, Write { made, value, rank: rank(&mut ranks)? });
             }
         }
         let (mut low, mut high) = (columns.numbers(6, "counters")?, columns.numbers(7, "counters")?);
         for at in 0..self.nodes.counters().len() {
-            let sum = u128::from(low.next()?) | u128::from(high.next()?) << 64;
-            self.nodes.restore_counter(at, sum as i128);
+            let sum = (u128::from(low.next()?) | u128::from(high.next()?) << 64) as i128;
+            if sum.unsigned_abs() > COUNT_MAX {
+                return Err(low.bad("more than all changes can have added"));
+            }
+            self.nodes.restore_counter(at, sum);
         }
         columns.end()
     }
@@ -218,13 +252,13 @@ impl State {
     }
 
     fn read_lists(&mut self, columns: &Columns<'_>) -> Result<(), ColumnError> {
-        let changes = self.history.row_count();
+        let (mut deletions_left, mut moves_left) = (self.claimed_max(), self.claimed_max());
         let number = |id| columns.numbers(id, "lists");
         let (mut count, mut parent, mut side, mut origin) = (number(1)?, number(2)?, number(3)?, number(4)?);
         let (mut deletion_count, mut deletion) = (number(5)?, number(6)?);
         let (mut order_count, mut order) = (number(7)?, number(8)?);
         let (mut moved, mut element, mut move_count) = (number(9)?, number(10)?, number(11)?);
-        let (mut change, mut place, mut ranks, mut to) = (number(12)?, number(13)?, number(14)?, number(15)?);
+        let (mut by, mut place, mut ranks, mut to) = (number(12)?, number(13)?, number(14)?, number(15)?);
         let lists = self.nodes.places_by_list(&self.types);
         for (at, nodes) in lists.iter().enumerate() {
             let places = count.next_up_to(nodes.len())?;
@@ -240,8 +274,12 @@ impl State {
                     origin => origin - 1,
                 };
                 let mut deletions = Vec::new();
-                for _ in 0..deletion_count.next()? {
-                    deletions.push(deletion.next_up_to(changes.saturating_sub(1) as usize)? as u32);
+                for _ in 0..deletion_count.next_count(&mut deletions_left)? {
+                    deletions.push(change(&mut deletion, &self.history)?);
+                }
+                let is_place = self.nodes.node(node).ty == TypeIx::PLACE;
+                if is_place == (origin == number) {
+                    return Err(count.bad("an element that is a place of another"));
                 }
                 seed.places.push(PlaceSeed { made: made_by, node, origin, parent, side, deletions });
             }
@@ -251,8 +289,8 @@ impl State {
             for _ in 0..moved.next_up_to(places)? {
                 let element = element.next_up_to(places.saturating_sub(1))? as u32;
                 let mut moves = Vec::new();
-                for _ in 0..move_count.next_up_to(places)? {
-                    let made = made(&mut change, &mut place, changes)?;
+                for _ in 0..move_count.next_count(&mut moves_left)? {
+                    let made = made(&mut by, &mut place, &self.history)?;
                     let rank = rank(&mut ranks)?;
                     moves.push(Move { made, rank, place: to.next_up_to(places.saturating_sub(1))? as u32 });
                 }
@@ -261,7 +299,7 @@ impl State {
             let history = &self.history;
             let restored = self.nodes.restore_list(at, seed, |a, b| move_order(history, a, b));
             if !restored {
-                return Err(order.bad("an order in which a place stands twice, or a parent that comes later"));
+                return Err(order.bad("no order of the places that are named"));
             }
         }
         self.ids.restore(self.nodes.live_elements(&self.types));
@@ -317,7 +355,10 @@ impl State {
     }
 
     fn read_maps(&mut self, columns: &Columns<'_>) -> Result<(), ColumnError> {
-        let changes = self.history.row_count();
+        let claimed = self.claimed_max();
+        let mut seen_left = claimed.saturating_add(GIVEN_UP_MAX);
+        let (mut puts_left, mut touches_left) = (claimed, claimed.saturating_mul(DEPTH_MAX));
+        let mut removals_left = claimed.saturating_mul(3);
         let number = |id| columns.numbers(id, "maps");
         let (mut entries, mut key_len, mut entry_keys) =
             (number(1)?, number(2)?, columns.bytes(3, "keys of entries")?);
@@ -331,6 +372,7 @@ impl State {
             removals.push((number(id)?, number(id + 1)?, number(id + 2)?));
         }
         for (at, nodes) in self.nodes.entries_by_map(&self.types).into_iter().enumerate() {
+            let history = &self.history;
             let map = self.nodes.map_at(at);
             if entries.next_up_to(nodes.len())? != nodes.len() {
                 return Err(entries.bad("not as many as were made"));
@@ -338,30 +380,37 @@ impl State {
             for node in nodes {
                 let key = text(&mut entry_keys, key_len.next()?)?;
                 let mut removals_seen = Vec::new();
-                for _ in 0..seen.next()? {
-                    removals_seen.push(made(&mut seen_change, &mut seen_place, changes)?);
+                for _ in 0..seen.next_count(&mut seen_left)? {
+                    removals_seen.push(made(&mut seen_change, &mut seen_place, history)?);
                 }
                 // The numbers of changes may have come in another order where they were seen first.
                 removals_seen.sort_unstable();
                 let entry = map.add(&key, node, &removals_seen);
                 let Some(new) = map.entry_mut(entry) else { continue };
-                for _ in 0..puts.next()? {
-                    let made = made(&mut put_change, &mut put_place, changes)?;
+                for _ in 0..puts.next_count(&mut puts_left)? {
+                    let made = made(&mut put_change, &mut put_place, history)?;
                     new.puts.push((made, rank(&mut put_rank)?));
                 }
-                for _ in 0..touches.next()? {
-                    let change = touch_change.next_up_to(changes.saturating_sub(1) as usize)? as u32;
+                for _ in 0..touches.next_count(&mut touches_left)? {
+                    let change = change(&mut touch_change, history)?;
                     new.touches.push(Touch { change, rank: rank(&mut touch_rank)? });
                 }
                 map.note_touches(entry);
             }
+            let mut key_before = None;
             for _ in 0..keys.next()? {
                 let key = text(&mut key_bytes, len.next()?)?;
+                if key_before.is_some_and(|before| before >= key) {
+                    return Err(keys.bad("they do not rise"));
+                }
                 let state = map.key_or_new(&key);
+                key_before = Some(key);
                 for (at, (count, change, place)) in removals.iter_mut().enumerate() {
-                    for _ in 0..count.next()? {
-                        let removal = made(change, place, changes)?;
-                        state.removals_mut().lists_mut().into_iter().nth(at).map(|list| list.push(removal));
+                    for _ in 0..count.next_count(&mut removals_left)? {
+                        let removal = made(change, place, history)?;
+                        if let Some(list) = state.removals_mut().lists_mut().into_iter().nth(at) {
+                            list.push(removal);
+                        }
                     }
                 }
             }

@@ -48,27 +48,31 @@ impl State {
             let mut dep = columns.numbers(7, "deps")?;
             let branches = self.history.branches().len();
             let mut ends = vec![0u64; branches];
+            let mut numbers_left = self.claimed_max();
             for ix in 0..self.history.cold().rows() {
                 let of = branch.next_up_to(branches.saturating_sub(1))?;
-                let span = span.next()? as u32;
+                let span = span.next_count(&mut numbers_left)? as u32;
                 let end = ends.get_mut(of).ok_or_else(|| branch.bad("no such branch"))?;
                 let first_counter = end.wrapping_add(first.next()?);
                 *end = first_counter.wrapping_add(span.into());
                 let flags = flags.next()?;
                 let mut deps = Vec::new();
                 for _ in 0..dep_count.next_up_to(crate::limits::CHANGE_DEPS_MAX)? {
-                    let back = dep.next_up_to(ix as usize)? as u32;
-                    deps.push(ix - back);
+                    match dep.next_up_to(ix as usize)? as u32 {
+                        0 => return Err(dep.bad("a change that stands on itself")),
+                        back => deps.push(ix - back),
+                    }
                 }
-                self.history.restore_row(RowSeed {
+                let restored = self.history.restore_row(RowSeed {
                     branch: of as u32,
-                    lamport: lamport.next()? as u32,
+                    lamport: lamport.next()?,
                     span,
                     first_counter,
                     is_recorded: flags & RECORDED != 0,
                     is_vouched: flags & VOUCHED != 0,
                     deps,
                 });
+                restored.map_err(|problem| ColumnError::new("rows", problem))?;
             }
             columns.end()
         };

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use super::{INFLATED_BYTES_MAX, Table};
 use crate::columns::{ColumnError, Columns, Deflater, put_bytes_column};
 use crate::op::Side;
+use crate::state::history::{ChangeIx, History};
 use crate::state::text::{CharIx, Text};
 
 /// Stands for a character that is hidden and not kept.
@@ -19,8 +20,22 @@ const HIDDEN: char = '\u{fffd}';
 /// A text that may not have been read yet.
 #[derive(Clone, Debug)]
 pub(crate) struct LazyText {
-    frozen: Option<Arc<[u8]>>,
+    frozen: Option<(Arc<[u8]>, Arc<Claimed>)>,
     text: OnceLock<Box<Text>>,
+}
+
+/// What changes have claimed: of each branch the end of its op numbers, and how many there can be in all.
+#[derive(Debug, Default)]
+pub(crate) struct Claimed {
+    ends: Vec<u64>,
+    max: usize,
+}
+
+impl Claimed {
+    pub(super) fn by(history: &History, max: usize) -> Self {
+        let end = |last: &ChangeIx| history.row(*last).first_counter + u64::from(history.row(*last).span);
+        Self { ends: history.branches().iter().map(|of| of.changes.last().map_or(0, end)).collect(), max }
+    }
 }
 
 impl LazyText {
@@ -29,20 +44,20 @@ impl LazyText {
     }
 
     /// A text as [`save`] wrote it, whose checksum was looked at.
-    pub(crate) fn frozen(bytes: Arc<[u8]>) -> Self {
-        Self { frozen: Some(bytes), text: OnceLock::new() }
+    pub(crate) fn frozen(bytes: Arc<[u8]>, claimed: Arc<Claimed>) -> Self {
+        Self { frozen: Some((bytes, claimed)), text: OnceLock::new() }
     }
 
     /// Heap bytes held; of a text that was not touched yet, its compressed ones.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let frozen = self.frozen.as_ref().map_or(0, |bytes| bytes.len());
+        let frozen = self.frozen.as_ref().map_or(0, |(bytes, _)| bytes.len());
         frozen + self.text.get().map_or(0, |text| text.heap_bytes())
     }
 
     pub(crate) fn get(&self) -> &Text {
         self.text.get_or_init(|| {
-            let bytes = self.frozen.as_deref().unwrap_or_default();
-            Box::new(open(bytes).unwrap_or_else(|_| Text::new()))
+            let text = self.frozen.as_ref().map(|(bytes, claimed)| open(bytes, claimed));
+            Box::new(text.and_then(Result::ok).unwrap_or_else(Text::new))
         })
     }
 
@@ -58,7 +73,7 @@ impl LazyText {
 
 /// Writes a text; one that was not touched since it was opened, as it was.
 pub(super) fn save(text: &LazyText, deflater: &mut Deflater) -> Vec<u8> {
-    if let Some(frozen) = &text.frozen {
+    if let Some((frozen, _)) = &text.frozen {
         return frozen.to_vec();
     }
     let text = text.get();
@@ -114,49 +129,44 @@ pub(super) fn save(text: &LazyText, deflater: &mut Deflater) -> Vec<u8> {
     out
 }
 
-fn open(bytes: &[u8]) -> Result<Text, ColumnError> {
+fn open(bytes: &[u8], claimed: &Claimed) -> Result<Text, ColumnError> {
     let columns = Columns::read(bytes, INFLATED_BYTES_MAX)?;
+    let order = read_order(&columns, claimed.max)?;
     let number = |id| columns.numbers(id, "text");
     let (mut branch, mut counter, mut count, mut parent, mut side) =
         (number(1)?, number(2)?, number(3)?, number(4)?, number(5)?);
-    let (mut first, mut len, mut visible) = (number(6)?, number(7)?, number(8)?);
     let content = columns.bytes(9, "text")?;
     let content = std::str::from_utf8(content.rest()).map_err(|_| ColumnError::new("text", "not UTF-8"))?;
-    // Where each character stands, which decides among siblings, and whether it is seen.
-    let mut order: Vec<(u32, bool)> = Vec::new();
-    let mut rank = 0;
-    while first.end().is_err() {
-        let first = first.next_up_to(u32::MAX as usize)?;
-        let count = len.next_up_to(INFLATED_BYTES_MAX)?;
-        let is_visible = visible.next()? != 0;
-        if order.len() < first + count {
-            if first + count > INFLATED_BYTES_MAX {
-                return Err(len.bad("too long"));
-            }
-            order.resize(first + count, (0, false));
-        }
-        for place in order.iter_mut().skip(first).take(count) {
-            *place = (rank, is_visible);
-            rank += 1;
-        }
-    }
     let mut text = Text::new();
     let mut shown = content.chars();
-    let mut ids: BTreeMap<(u32, u64), u32> = BTreeMap::new();
+    let mut ids: BTreeMap<(u32, u64), (u32, u32)> = BTreeMap::new();
     let mut hidden: Vec<(u32, u64, u64)> = Vec::new();
     let mut at: u32 = 0;
     while branch.end().is_err() {
-        let branch = branch.next()? as u32;
-        let counter = counter.next()?;
+        let of = branch.next_up_to(claimed.ends.len().saturating_sub(1))?;
+        let end = claimed.ends.get(of).copied().unwrap_or(0);
+        let branch = of as u32;
+        let first = counter.next()?;
         let count = count.next_up_to(order.len() - at as usize)? as u32;
+        let before = ids.range((branch, 0)..=(branch, u64::MAX)).next_back();
+        let free = before.map_or(1, |((_, first), (_, count))| first + u64::from(*count));
+        if count == 0 || first < free || first.checked_add(count.into()).is_none_or(|behind| behind > end) {
+            return Err(counter.bad("what no change has claimed"));
+        }
+        let counter = first;
         let parent = match parent.next_up_to(at as usize)? as u32 {
             0 => None,
             back => Some(at - back),
         };
-        let side = if side.next_up_to(1)? == 0 { Side::Left } else { Side::Right };
+        let side = match (side.next_up_to(1)?, parent) {
+            (0, None) => return Err(side.bad("nothing hangs left of the beginning")),
+            (0, Some(_)) => Side::Left,
+            _ => Side::Right,
+        };
         let mut stretch = String::with_capacity(count as usize);
         for (offset, (_, is_visible)) in (0u64..).zip(order.iter().skip(at as usize).take(count as usize)) {
-            stretch.push(if *is_visible { shown.next().unwrap_or(HIDDEN) } else { HIDDEN });
+            let mut seen = || shown.next().ok_or(ColumnError::new("text", "ends early"));
+            stretch.push(if *is_visible { seen()? } else { HIDDEN });
             if !is_visible {
                 match hidden.last_mut() {
                     Some((of, from, len)) if *of == branch && *from + *len == counter + offset => *len += 1,
@@ -164,10 +174,10 @@ fn open(bytes: &[u8]) -> Result<Text, ColumnError> {
                 }
             }
         }
-        ids.insert((branch, counter), at);
+        ids.insert((branch, counter), (at, count));
         let rank = |(branch, counter): (u32, u64)| -> u32 {
             let stretch = ids.range(..=(branch, counter)).next_back();
-            let character = stretch.map_or(0, |((_, from), at)| at + (counter - from) as u32);
+            let character = stretch.map_or(0, |((_, from), (at, _))| at + (counter - from) as u32);
             order.get(character as usize).map_or(0, |(rank, _)| *rank)
         };
         let compare = |a, b| -> Ordering { rank(a).cmp(&rank(b)) };
@@ -178,5 +188,39 @@ fn open(bytes: &[u8]) -> Result<Text, ColumnError> {
         text.delete(branch, counter, count, &mut |_, _, _| {});
     }
     columns.end()?;
+    if at as usize != order.len() || shown.next().is_some() {
+        return Err(ColumnError::new("text", "not as many characters as it has places"));
+    }
     Ok(text)
+}
+
+/// Where each character stands, which decides among siblings, and whether it is seen. There are at most `max`.
+fn read_order(columns: &Columns<'_>, max: usize) -> Result<Vec<(u32, bool)>, ColumnError> {
+    const NOWHERE: u32 = u32::MAX;
+    let number = |id| columns.numbers(id, "text");
+    let (mut first, mut len, mut visible) = (number(6)?, number(7)?, number(8)?);
+    let mut left = max.min(NOWHERE as usize);
+    let mut stretches = Vec::new();
+    while first.end().is_err() {
+        let stretch = (first.next_up_to(max)?, len.next_count(&mut left)?, visible.next_up_to(1)? == 1);
+        if stretch.1 == 0 {
+            return Err(len.bad("a stretch of nothing"));
+        }
+        stretches.push(stretch);
+    }
+    let count = stretches.iter().map(|(_, len, _)| len).sum();
+    let mut order = vec![(NOWHERE, false); count];
+    let mut rank = 0;
+    for (first, len, is_visible) in stretches {
+        let places =
+            order.get_mut(first..first + len).ok_or_else(|| ColumnError::new("text", "beyond the end"))?;
+        for place in places {
+            if place.0 != NOWHERE {
+                return Err(ColumnError::new("text", "a character that stands twice"));
+            }
+            *place = (rank, is_visible);
+            rank += 1;
+        }
+    }
+    Ok(order)
 }
