@@ -91,7 +91,7 @@ pub fn told(history: &[Change]) -> Vec<u8> {
     out
 }
 
-/// Changes as [`Lie`] draws them, on a document with every kind of node. Whoever gets the same ones must show the
+/// Changes as `Lie` draws them, on a document with every kind of node. Whoever gets the same ones must show the
 /// same, however they came: told one by one, as a batch whose signatures are covered, in a bundle, or half of them out
 /// of a snapshot. And honest edits go on.
 pub fn lies(mut data: &[u8]) -> bool {
