@@ -160,13 +160,7 @@ impl<'a> Work<'a> {
 impl State {
     /// Carries out one op whose names are resolved, all of it or nothing.
     pub(crate) fn integrate(&mut self, work: &mut Work<'_>, op: &Op<Made, Slice>) -> Result<(), NoEffect> {
-        if self.patches.is_none() {
-            return self.carry_out(work, op);
-        }
-        let before = self.before(op);
-        let done = self.carry_out(work, op);
-        self.after(before);
-        done
+        self.patched(op, |state| state.carry_out(work, op))
     }
 
     fn carry_out(&mut self, work: &mut Work<'_>, op: &Op<Made, Slice>) -> Result<(), NoEffect> {

@@ -42,10 +42,12 @@ impl State {
         };
         let op = Op { rank: self.rank(), kind: op };
         let hook = (parent.map(|(character, _)| character), side);
-        self.make(op, count as u64, content.as_bytes(), |state, work, _| {
-            state.type_in(work, text, work.made(), content, hook)?;
-            state.touch_above(work, text);
-            Ok(())
+        self.make(op, count as u64, content.as_bytes(), |state, work, op| {
+            state.patched(op, |state| {
+                state.type_in(work, text, work.made(), content, hook)?;
+                state.touch_above(work, text);
+                Ok(())
+            })
         })
     }
 
@@ -150,11 +152,13 @@ impl State {
         }
         let op = Op { rank: self.rank(), kind: OpKind::Cut { target: self.target_of(text), ranges } };
         self.make(op, 1, &[], |state, work, op| {
-            if let OpKind::Cut { ranges, .. } = &op.kind {
-                ranges.iter().for_each(|range| state.cut(work, text, range));
-            }
-            state.touch_above(work, text);
-            Ok(())
+            state.patched(op, |state| {
+                if let OpKind::Cut { ranges, .. } = &op.kind {
+                    ranges.iter().for_each(|range| state.cut(work, text, range));
+                }
+                state.touch_above(work, text);
+                Ok(())
+            })
         })
     }
 

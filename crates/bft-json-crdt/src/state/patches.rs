@@ -139,7 +139,7 @@ pub(crate) struct Patches {
 }
 
 /// What an op's maps showed before it was carried out, the outermost first.
-pub(crate) struct Before {
+struct Before {
     shown: Vec<(NodeIx, String, Option<NodeIx>)>,
     /// It deletes in several lists, as no edit made here does.
     is_scattered: bool,
@@ -170,7 +170,18 @@ impl State {
         }
     }
 
-    pub(crate) fn before(&self, op: &Op<Made, Slice>) -> Before {
+    /// Carries out an op with patches for what it brings back and what it hides.
+    pub(crate) fn patched<T>(&mut self, op: &Op<Made, Slice>, carry_out: impl FnOnce(&mut Self) -> T) -> T {
+        if self.patches.is_none() {
+            return carry_out(self);
+        }
+        let before = self.before(op);
+        let done = carry_out(self);
+        self.after(before);
+        done
+    }
+
+    fn before(&self, op: &Op<Made, Slice>) -> Before {
         let (mut shown, mut is_scattered) = (Vec::new(), false);
         let node = match &op.kind {
             OpKind::Set { target, .. }
@@ -208,7 +219,7 @@ impl State {
         Before { shown, is_scattered, mark: self.patch_mark() }
     }
 
-    pub(crate) fn after(&mut self, before: Before) {
+    fn after(&mut self, before: Before) {
         if before.is_scattered {
             self.patch_whole();
             return;

@@ -245,7 +245,7 @@ impl Replica {
             // The edit was taken back, and a later one, or one of a copy, went before it.
             Err(SignError::ChainMoved) => assert!(may_wait || !self.waiting.is_empty()),
             // What it builds on waits still, or was given up.
-            Err(SignError::BuildsOnUnsigned) => assert!(!self.waiting.is_empty()),
+            Err(SignError::BuildsOnUnsigned) => assert!(!self.waiting.is_empty() || self.kept.is_some()),
             // A remembered item may be gone for good.
             Err(SignError::Edit(EditError::DoesNotFit(NoEffect::NoSuchNode))) => assert!(self.kept.is_some()),
             Err(error) => panic!("{error}"),
@@ -308,7 +308,7 @@ impl Replica {
             }
             Err(SignError::NoTransaction) => assert!(!self.is_open),
             Err(SignError::ChainMoved) => assert!(self.is_overtaken || self.is_mixed),
-            Err(SignError::BuildsOnUnsigned) => assert!(waits),
+            Err(SignError::BuildsOnUnsigned) => assert!(waits || self.kept.is_some()),
             Err(error) => panic!("{error}"),
         }
         self.is_open = false;
