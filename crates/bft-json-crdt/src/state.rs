@@ -64,7 +64,6 @@ pub(crate) struct State {
     unsigned: Vec<Unsigned>,
     /// The transaction that has begun.
     open: Option<Open>,
-    /// Whose ranks count, once known.
     /// Where values are encoded.
     scratch: Vec<u8>,
     /// How many changes came from elsewhere.

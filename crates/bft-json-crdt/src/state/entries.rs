@@ -7,7 +7,7 @@ use crate::encoding::Reader;
 use crate::op::{Rank, Target};
 use crate::schema::TypeIx;
 use crate::state::State;
-use crate::state::history::{History, Made};
+use crate::state::history::{History, Made, Status};
 use crate::state::integrate::{Undo, Work, has_seen};
 use crate::state::map::{EntryIx, KeyState, Touch};
 use crate::state::nodes::NodeIx;
@@ -159,7 +159,9 @@ impl State {
         removals.last.dedup();
         for (entry, touches) in dropped {
             for touch in touches {
-                if !newer.iter().any(|later| has_seen(&self.history, later.change, touch.change))
+                let is_there = self.history.row(touch.change).status != Status::Undone;
+                if is_there
+                    && !newer.iter().any(|later| has_seen(&self.history, later.change, touch.change))
                     && !self.is_outranked(map, entry, touch.rank)
                     && let Some(state) = self.nodes.map_mut(map).entry_mut(entry)
                 {

@@ -1,7 +1,8 @@
 //! Taking back edits that were never signed.
 
+use crate::op::OpKind;
 use crate::state::State;
-use crate::state::history::{ChangeIx, Status};
+use crate::state::history::{ChangeIx, Made, Status};
 use crate::state::integrate::{Undo, has_seen, move_order};
 use crate::state::list::Move;
 use crate::state::local::Unsigned;
@@ -16,9 +17,12 @@ impl State {
         for later in builds_on.into_iter().rev() {
             self.give_up(later);
         }
-        let edit = self.unsigned.remove(at);
+        let mut edit = self.unsigned.remove(at);
         if let (true, Some(open)) = (edit.is_open, &mut self.open) {
             open.is_overtaken = true;
+        }
+        for later in self.unsigned.iter_mut().skip(at) {
+            later.inherit(&mut edit.undo);
         }
         self.undo_all(change, edit.undo);
         let row = self.history.row_mut(change);
@@ -70,11 +74,16 @@ impl State {
                     self.nodes.text_mut(text).show(first, count);
                 }
             }
-            Undo::Source => self.sources.retain(|declared| *declared != change),
+            Undo::Source => {
+                self.sources.retain(|declared| *declared != change);
+                self.declare_again();
+            }
             Undo::Put { map, entry, made, dropped } => {
                 if let Some(entry) = self.nodes.map_mut(map).entry_mut(entry) {
                     entry.puts.retain(|(put, _)| *put != made);
-                    entry.puts.extend(dropped);
+                    let history = &self.history;
+                    let is_there = |put: &Made| history.row(put.change).status != Status::Undone;
+                    entry.puts.extend(dropped.into_iter().filter(|(put, _)| is_there(put)));
                     // The entry goes by the name of another put, if one is left.
                     let (node, left) = (entry.node, entry.puts.first().map(|(put, _)| *put));
                     let node = self.nodes.node_mut(node);
@@ -93,6 +102,75 @@ impl State {
             Undo::Removal { map, key, dropped, removals_before, made } => {
                 self.undo_removal(made, map, &key, dropped, removals_before);
             }
+        }
+    }
+
+    /// An unsigned edit that declares the source as well, which said nothing new then, does so now.
+    fn declare_again(&mut self) {
+        if !self.sources.is_empty() {
+            return;
+        }
+        let declares = |edit: &&mut Unsigned| {
+            edit.ops.iter().any(|local| matches!(local.op.kind, OpKind::Source { .. }))
+        };
+        if let Some(edit) = self.unsigned.iter_mut().find(declares) {
+            self.sources.push(edit.change);
+            edit.undo.push(Undo::Source);
+        }
+    }
+}
+
+impl Unsigned {
+    /// An edit before this one is given up. What it hid or took the place of, and this one does now, comes back
+    /// with this one; moved out of the steps of the other.
+    fn inherit(&mut self, earlier: &mut [Undo]) {
+        for step in earlier.iter_mut().rev() {
+            for own in &mut self.undo {
+                own.inherit(step);
+            }
+        }
+    }
+}
+
+impl Undo {
+    fn inherit(&mut self, earlier: &mut Self) {
+        match (self, earlier) {
+            (
+                Self::Put { map, entry, dropped, .. },
+                Self::Put { map: map_before, entry: entry_before, made, dropped: before },
+            ) if (*map, *entry) == (*map_before, *entry_before) => {
+                if let Some(at) = dropped.iter().position(|(put, _)| put == made) {
+                    dropped.swap_remove(at);
+                    dropped.append(before);
+                }
+            }
+            (Self::Place { list, before, .. }, Self::Place { list: list_before, place, before: earlier })
+                if list == list_before =>
+            {
+                if let Some(at) = before.iter().position(|other| other.place == *place) {
+                    before.swap_remove(at);
+                    let more = earlier.iter().filter(|other| !before.contains(other));
+                    let more: Vec<_> = more.copied().collect();
+                    before.extend(more);
+                }
+            }
+            (
+                Self::Removal { map, key, dropped, removals_before, .. },
+                Self::Removal {
+                    made,
+                    map: map_before,
+                    key: key_before,
+                    dropped: hidden,
+                    removals_before: before,
+                },
+            ) if (*map, &*key) == (*map_before, &*key_before) => {
+                if let Some(at) = removals_before.iter().position(|removal| removal == made) {
+                    removals_before.swap_remove(at);
+                    removals_before.extend(before.iter().copied());
+                }
+                dropped.extend(hidden.iter().cloned());
+            }
+            _ => {}
         }
     }
 }
