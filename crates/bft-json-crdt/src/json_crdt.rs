@@ -21,6 +21,7 @@ pub use crate::state::integrate::NoEffect;
 pub use crate::state::local::EditError;
 pub use crate::state::log::HistoryEntry;
 pub use crate::state::memory::MemoryUse;
+pub use crate::state::missing::{Holdings, Missing};
 pub use crate::state::patches::{Patch, PatchAction, PatchStep};
 pub use crate::state::queue::QueueStats;
 pub use crate::state::signing::SignError;
@@ -281,6 +282,38 @@ impl<T: CrdtNode> BaseCrdt<T> {
     /// Returns what this replica knows of each author's chain.
     pub fn version_vector(&self) -> VersionVector {
         self.shared.lock().history().version_vector()
+    }
+
+    /// Returns what a peer with a version vector holds of this document, to tell what it lacks.
+    ///
+    /// `common` names further changes that it is known to hold. Of authors of whom the peer names a tip that is
+    /// not known here nothing will be given, unless they are `settled`: what they share was found already and is
+    /// named in `common`. With `accepts` only changes by these authors are given, and all that they stand on.
+    /// O(authors).
+    pub fn holdings(
+        &self,
+        theirs: &VersionVector,
+        common: &[Digest],
+        settled: &BTreeSet<AuthorId>,
+        accepts: Option<&BTreeSet<AuthorId>>,
+    ) -> Holdings {
+        self.shared.lock().history().holdings(theirs, common, settled, accepts)
+    }
+
+    /// Returns the next changes that a peer lacks, each after its past: up to `count` and `bytes`, but at least
+    /// one if there is any, and more where only a later one vouches for an earlier one. Changes that came after
+    /// `holdings` was made are not among them. O(changes since the first that the peer lacks).
+    pub fn missing(&self, holdings: &mut Holdings, count: usize, bytes: usize) -> Vec<Missing> {
+        self.shared.lock().history().missing(holdings, count, bytes)
+    }
+
+    /// Returns the change at a seq of the chain that ends with `tip`; none if the tip is not known, or the chain
+    /// is shorter.
+    pub fn on_chain(&self, tip: &Digest, seq: u64) -> Option<Digest> {
+        let state = self.shared.lock();
+        let history = state.history();
+        let at = history.on_chain(history.find(tip)?, seq.try_into().ok()?)?;
+        Some(history.digest(at))
     }
 
     /// Returns whether a change is part of the document.

@@ -22,6 +22,7 @@ pub(crate) mod local_text;
 pub(crate) mod log;
 pub(crate) mod map;
 pub(crate) mod memory;
+pub(crate) mod missing;
 pub(crate) mod nodes;
 pub(crate) mod past;
 pub(crate) mod patches;
