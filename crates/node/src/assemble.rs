@@ -10,7 +10,7 @@ use bft_json_crdt::keypair::Keypair;
 use gangline_doc::{LogSeq, OpLog, PipelineDoc, Replica, ReplicaSettings};
 use gangline_store::sqlite::OpenError;
 use gangline_store::{DirLock, DirLockError, SqliteOpLog, SqliteSettings};
-use gangline_transport::{PeerUrl, TransportSettings};
+use gangline_transport::{Identity, NoCalls, PeerUrl, TransportSettings};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,8 @@ use crate::clock;
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE, node_name};
-use crate::links::Links;
+use crate::gate;
+use crate::links::{Links, nonce};
 use crate::metrics::Metrics;
 use crate::private_file::make_private_dir;
 use crate::token::Tokens;
@@ -103,6 +104,7 @@ pub(crate) fn assemble(
         Failure::new(Exit::Failed, "cannot_listen", format!("the listener has no address: {error}"))
     })?;
     let author = keypair.author();
+    let node_key = keypair.clone();
     let limits = settings.limits.clone();
     let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     // A node trusts itself: what it signs is what its own people do.
@@ -133,7 +135,13 @@ pub(crate) fn assemble(
         settings.rendezvous.value.iter().filter_map(|url| url.parse().ok()).collect();
     let transport =
         TransportSettings { peers_max: count(limits.sessions_max.value), ..TransportSettings::default() };
-    let links = Arc::new(Links::new(Arc::new(replica.clone()), transport, rendezvous));
+    let identity = Identity {
+        keypair: node_key,
+        nonce: Arc::new(nonce),
+        gate: gate::of(settings, author),
+        calls: Arc::new(NoCalls),
+    };
+    let links = Arc::new(Links::new(Arc::new(replica.clone()), identity, transport, rendezvous));
     let name = node_name(&author);
     let agents = settings.agents.value.clone();
     let app = Arc::new(AppInner {

@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod config;
 mod failure;
+mod gate;
 mod identity;
 mod links;
 mod logging;

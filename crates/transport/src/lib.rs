@@ -21,8 +21,13 @@
 //! ```
 
 mod backoff;
+mod calls;
 mod drive;
+mod drive_link;
+mod gate;
 mod hub;
+pub mod link;
+mod links;
 mod metered;
 mod peers;
 mod rendezvous;
@@ -32,8 +37,10 @@ mod socket;
 mod url;
 
 pub use backoff::{Backoff, BackoffSettings, RENDEZVOUS_ERROR_THRESHOLD, Severity};
-pub use hub::{Transport, TransportSettings, WallClock};
+pub use calls::{CallError, CallFuture, CallHandler, CallResult, NoCalls, PING};
+pub use gate::{Gate, OpenGate, PeerRights};
+pub use hub::{Identity, Nonce, Transport, TransportSettings, WallClock};
 pub use peers::{Direction, PeerState, PeerStatus, PeersSnapshot};
 pub use rendezvous::Jitter;
-pub use server::AcceptError;
+pub use server::{AcceptError, Channel, asks_for_v2};
 pub use url::{PeerUrl, SYNC_PATH, UrlError};

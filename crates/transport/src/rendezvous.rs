@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::client_async_with_config;
@@ -13,6 +15,7 @@ use crate::drive::{Connection, run};
 use crate::hub::{Hub, Transport};
 use crate::metered::Metered;
 use crate::peers::PeerHandle;
+use crate::server::SYNC_HEADER;
 use crate::session::CloseReason;
 use crate::socket::config;
 use crate::url::PeerUrl;
@@ -74,7 +77,7 @@ impl Dialer {
         self.peer.connecting(self.hub.now_ms());
         let limit_ms = self.hub.settings.connect_ms;
         let connected = tokio::select! {
-            result = timeout(Duration::from_millis(limit_ms), connect(&self.url)) => {
+            result = timeout(Duration::from_millis(limit_ms), connect(&self.url, self.hub.identity.is_some())) => {
                 result.unwrap_or(Err(DialError::Timeout(limit_ms)))
             }
             () = self.hub.stop.cancelled() => return,
@@ -97,7 +100,7 @@ impl Dialer {
             return;
         }
         self.backoff.established();
-        if let CloseReason::TooManyBadFrames { .. } = outcome.reason {
+        if let CloseReason::TooManyBadFrames { .. } | CloseReason::Protocol { .. } = outcome.reason {
             self.backoff.penalise();
         }
         match outcome.reason.is_orderly() {
@@ -118,14 +121,30 @@ impl Dialer {
 
 /// Connects and shakes hands. The peer may speak at once, so what was read behind its answer stays in the
 /// stream that is returned.
-async fn connect(url: &PeerUrl) -> Result<Connection<TcpStream>, DialError> {
+///
+/// Version 2 is offered by a header and, for what looks at URLs only, by the query; a node of version 1 ignores both.
+async fn connect(url: &PeerUrl, offers_v2: bool) -> Result<Connection<TcpStream>, DialError> {
     let handshake = |error| DialError::Handshake(Box::new(error));
     let stream = TcpStream::connect((url.host(), url.port())).await.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
-    let request = url.uri().clone().into_client_request().map_err(handshake)?;
+    let uri = if offers_v2 { with_query(url.uri()) } else { url.uri().clone() };
+    let mut request = uri.into_client_request().map_err(handshake)?;
+    if offers_v2 {
+        request.headers_mut().insert(SYNC_HEADER, HeaderValue::from_static("2"));
+    }
     let traffic = Arc::default();
     let stream = Metered::new(stream, Arc::clone(&traffic));
-    let (stream, _response) =
+    let (stream, response) =
         client_async_with_config(request, stream, Some(config())).await.map_err(handshake)?;
-    Ok(Connection { stream, traffic })
+    let is_v2 = offers_v2 && response.headers().get(SYNC_HEADER).is_some_and(|version| version == "2");
+    Ok(Connection { stream, traffic, is_v2, is_dialer: true, channel: None })
+}
+
+/// The URL with `sync=2` in its query.
+fn with_query(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let joint = if path.contains('?') { '&' } else { '?' };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{joint}sync=2")).ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

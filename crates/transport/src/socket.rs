@@ -90,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         for frame in frames {
             match frame {
                 Outgoing::Bulk(text) => self.push(Data::Text, Bytes::from(text)),
+                Outgoing::Frame(bytes) => self.push(Data::Binary, bytes),
                 Outgoing::Op(entry) => self.push(Data::Binary, Bytes::from_owner(Encoded(entry))),
             }
         }

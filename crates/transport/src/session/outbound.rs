@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use gangline_doc::{Entry, LogSeq, OriginId, ReadLimit};
 use gangline_wire::BulkWriter;
 use gangline_wire::limits::FRAME_BYTES_MAX;
@@ -19,6 +20,8 @@ pub enum Outgoing {
     Bulk(String),
     /// A binary frame: [`Entry::v1`], encoded once for all peers.
     Op(Arc<Entry>),
+    /// A binary frame of version 2.
+    Frame(Bytes),
 }
 
 impl Outgoing {
@@ -28,6 +31,7 @@ impl Outgoing {
         match self {
             Self::Bulk(text) => text.len(),
             Self::Op(entry) => entry.v1().len(),
+            Self::Frame(bytes) => bytes.len(),
         }
     }
 }
