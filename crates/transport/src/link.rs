@@ -259,6 +259,12 @@ impl Link {
         self.pending.len()
     }
 
+    /// Returns how many frames wait in the link, to be taken in or to be sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.inbox.len() + self.outbox.len()
+    }
+
     /// Returns why the link has ended, if it has.
     #[must_use]
     pub fn closed(&self) -> Option<&CloseReason> {
@@ -347,7 +353,9 @@ impl Link {
         for document in theirs {
             let ours = self.documents.iter().position(|own| own.id == document.id);
             self.numbers.push(ours);
-            let Some((at, own)) = ours.and_then(|at| Some((at, self.documents.get_mut(at)?))) else { continue };
+            let Some((at, own)) = ours.and_then(|at| Some((at, self.documents.get_mut(at)?))) else {
+                continue;
+            };
             own.is_shared = true;
             if own.root == document.root {
                 own.step = Step::Live;
