@@ -8,6 +8,7 @@ mod item;
 mod key;
 mod output;
 mod settings;
+mod simulate;
 mod sse;
 mod status;
 mod up;
@@ -80,6 +81,8 @@ enum Command {
     Up(up::UpArgs),
     /// Watch three nodes work, part and agree again, in one process
     Demo(demo::DemoArgs),
+    /// Play a mesh of nodes on virtual time, with faults and liars, and check what must hold
+    Simulate(simulate::SimulateArgs),
     /// Write a settings file to start from
     Init(init::InitArgs),
     /// See and change the board's items
@@ -135,6 +138,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Up(args) => up::run(global, args, &out),
         Command::Demo(args) => demo::run(args, &out),
+        Command::Simulate(args) => simulate::run(args, &out),
         Command::Init(args) => init::run(global, args, &out),
         Command::Item(command) => {
             let client = global.client()?;

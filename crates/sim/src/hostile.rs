@@ -123,7 +123,11 @@ impl Actor {
             Answer::Contains(held) if self.rng.chance(700_000) => {
                 Answer::Contains(held.into_iter().map(|held| held ^ self.rng.chance(400_000)).collect())
             }
-            honest => honest,
+            Answer::Holdings { .. }
+            | Answer::Learned(_)
+            | Answer::Given { .. }
+            | Answer::Contains(_)
+            | Answer::OnChains(_) => answer,
         }
     }
 

@@ -113,17 +113,18 @@ fn meet_again(world: &mut World) -> Option<Reconnect> {
     let nothing_new = meet(world, at)?;
     world.cut(&[at], true);
     world.run(5_000);
-    let before: BTreeSet<_> = world.signed();
+    let before = world.signed();
     for _ in 0..MISSED_EDITS {
         world.edit(dialer);
         world.run(2_000);
     }
     let open = world.nodes.get(dialer)?.faces.first()?.open.as_ref()?;
+    let new: BTreeSet<_> = world.signed().difference(&before).copied().collect();
     let (mut missing, mut missing_bytes_max) = (0, 0);
     for document in 0..DOCUMENTS.len() {
         missing_bytes_max += 6 * vector_bytes(open, document) + 256;
         for change in open.changes(document).ok()? {
-            if world.is_new(&change.digest(), &before) {
+            if new.contains(&change.digest()) {
                 missing += 1;
                 missing_bytes_max += change.bytes().len() as u64 + 72;
             }
@@ -347,11 +348,6 @@ impl World {
                 tally.in_flight_bytes_max = tally.in_flight_bytes_max.max(stats.in_flight_bytes);
             }
         }
-    }
-
-    fn is_new(&self, digest: &bft_json_crdt::Digest, before: &BTreeSet<bft_json_crdt::Digest>) -> bool {
-        self.nodes.iter().any(|node| node.faces.iter().any(|face| face.signed.contains(digest)))
-            && !before.contains(digest)
     }
 
     /// Honest nodes that are connected through honest nodes by what carries a document, the lowest number first.
