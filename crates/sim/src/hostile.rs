@@ -15,7 +15,9 @@ use crate::rng::Rng;
 use crate::scenario::Hostile;
 
 /// How often a slow reader takes a frame.
-pub(crate) const SLOW_READ_MS: u64 = 60_000;
+const SLOW_READ_MS: u64 = 60_000;
+/// How often a flooder does, on every other connection: what it asks for then has nowhere to go.
+const FLOODER_READ_MS: u64 = 2_000;
 /// Frames that a replayer keeps.
 const RECORDED_MAX: usize = 256;
 
@@ -49,6 +51,20 @@ impl Actor {
 
     pub(crate) fn kind(&self) -> Hostile {
         self.kind
+    }
+
+    /// How often it takes a frame from a connection; none for as fast as they come.
+    pub(crate) fn reads_every_ms(&self, connection: u64) -> Option<u64> {
+        match self.kind {
+            Hostile::SlowReader => Some(SLOW_READ_MS),
+            Hostile::Flooder if connection.is_multiple_of(2) => Some(FLOODER_READ_MS),
+            Hostile::Flooder
+            | Hostile::Equivocator
+            | Hostile::Withholder
+            | Hostile::Liar
+            | Hostile::Replayer
+            | Hostile::Forger => None,
+        }
     }
 
     pub(crate) fn pause_ms(&mut self) -> u64 {
@@ -228,10 +244,15 @@ impl Actor {
                 let digests = (0..256).map(|_| Digest(self.rng.bytes())).collect();
                 Frame::Ask { document, author, digests }
             }
-            4..30 => Frame::Call { id: self.floods, method: 1, body: Bytes::from(vec![7; 512]) },
+            4..30 => Frame::Call { id: self.floods * 1_000, method: 1, body: Bytes::from(vec![7; 512]) },
             30..90 => Frame::Presence(Bytes::from(vec![7; 1_024])),
             90..110 => Frame::Ack { document, vector: VersionVector::new() },
             110..120 => Frame::Records(vec![Bytes::from(vec![1; 100]); 8]),
+            // More than the other side holds answers for.
+            120..130 => {
+                let call = |id| Frame::Call { id, method: 1, body: Bytes::from(vec![7; 256]) };
+                return (0..300).map(|n| v2::encode(&call(self.floods * 1_000 + n)).into()).collect();
+            }
             _ => return self.noise(),
         };
         vec![v2::encode(&frame).into()]

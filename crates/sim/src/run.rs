@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bft_json_crdt::Digest;
 use bft_json_crdt::json_crdt::CAUSAL_QUEUE_MAX;
 use bft_json_crdt::limits::CAUSAL_QUEUE_BYTES_MAX;
 use gangline_wire::limits::FRAME_BYTES_MAX;
@@ -406,7 +407,7 @@ impl World {
         let (mut acked, mut lost) = (0, 0);
         for document in 0..DOCUMENTS.len() {
             for group in self.groups(document) {
-                let digests: Vec<_> = group
+                let digests: Vec<Digest> = group
                     .iter()
                     .filter_map(|node| self.nodes.get(*node)?.faces.first())
                     .flat_map(|face| {
@@ -414,9 +415,14 @@ impl World {
                     })
                     .collect();
                 acked += digests.len();
+                let mut missing = BTreeSet::new();
                 for open in group.iter().filter_map(|node| self.open_of(*node)) {
-                    lost += open.source(document).contains(&digests).iter().filter(|held| !**held).count();
+                    let held = open.source(document).contains(&digests);
+                    missing.extend(
+                        digests.iter().zip(held).filter(|(_, held)| !held).map(|(digest, _)| *digest),
+                    );
                 }
+                lost += missing.len();
             }
         }
         (acked, lost)

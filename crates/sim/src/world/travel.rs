@@ -6,10 +6,8 @@ use gangline_transport::session::{CloseReason, RawFrame, Received};
 use gangline_wire::v2::{self, Frame};
 
 use super::{Event, World};
-use crate::hostile::SLOW_READ_MS;
 use crate::machine::{Machine, Told};
 use crate::pipe::Parcel;
-use crate::scenario::Hostile;
 
 impl World {
     /// Hands frames to the pipe that leads away from a side.
@@ -101,11 +99,11 @@ impl World {
             return;
         };
         let node = end.node;
-        let is_slow = self.actors.get(&node).is_some_and(|it| it.kind() == Hostile::SlowReader);
-        if !end.is_receiving || (is_slow && now < end.read_at) {
+        let pause = self.actors.get(&node).and_then(|actor| actor.reads_every_ms(connection));
+        if !end.is_receiving || (pause.is_some() && now < end.read_at) {
             return;
         }
-        let frames_max = if is_slow { 1 } else { frames_max };
+        let frames_max = if pause.is_some() { 1 } else { frames_max };
         let (mut bytes, mut count, mut pongs, mut heard) = (0, 0, 0, Vec::new());
         while count < frames_max
             && bytes < bytes_max
@@ -122,9 +120,11 @@ impl World {
             }
         }
         end.received += bytes as u64;
-        if is_slow && count > 0 {
-            end.read_at = now + SLOW_READ_MS;
-            self.plan(SLOW_READ_MS, Event::Read(connection, side));
+        if let Some(pause) = pause
+            && count > 0
+        {
+            end.read_at = now + pause;
+            self.plan(pause, Event::Read(connection, side));
         }
         for frame in &heard {
             self.tally.trace(now, connection, side, frame);
