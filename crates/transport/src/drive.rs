@@ -192,8 +192,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Effect::Send(frames) => self.socket.send(frames),
                 Effect::Ping => self.socket.ping(),
                 Effect::CheckPending(digests) => {
-                    let released =
-                        digests.into_iter().filter(|digest| !self.document.source.is_pending(digest)).collect();
+                    let released = digests
+                        .into_iter()
+                        .filter(|digest| !self.document.source.is_pending(digest))
+                        .collect();
                     self.feed(Input::Released(released));
                 }
                 Effect::Notice(notice) => self.notice(notice),

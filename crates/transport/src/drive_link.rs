@@ -26,7 +26,7 @@ use crate::link::{
 use crate::links::{COMMANDS_MAX, Command};
 use crate::metered::Traffic;
 use crate::peers::PeerHandle;
-use crate::session::{CloseReason, Evicted, Millis, Outgoing, RawFrame};
+use crate::session::{CloseReason, Evicted, Millis, RawFrame};
 use crate::socket::{Socket, SocketEvent};
 
 /// Runs a link to its end.
@@ -206,9 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 LinkEffect::Query(at, query) => self.query(at, query),
                 LinkEffect::Apply(at, changes) => self.apply(at, changes),
                 LinkEffect::Read { document, from, limit } => self.read(document, from, limit),
-                LinkEffect::Send(frames) => {
-                    self.socket.send(frames.into_iter().map(Outgoing::Frame).collect());
-                }
+                LinkEffect::Send(frames) => self.socket.send_frames(frames),
                 LinkEffect::Admit(key) => {
                     let verdict = self.identity.gate.admit(&key);
                     self.feed(LinkInput::Admitted(verdict));
@@ -222,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     }
                 }
                 LinkEffect::CheckPending(digests) => {
-                    let waits = |digest: &Digest| self.hub.documents.iter().any(|it| it.source.is_pending(digest));
+                    let waits =
+                        |digest: &Digest| self.hub.documents.iter().any(|it| it.source.is_pending(digest));
                     let released = digests.into_iter().filter(|digest| !waits(digest)).collect();
                     self.feed(LinkInput::Released(released));
                 }

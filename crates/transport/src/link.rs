@@ -347,7 +347,9 @@ impl Link {
         for document in theirs {
             let ours = self.documents.iter().position(|own| own.id == document.id);
             self.numbers.push(ours);
-            let Some((at, own)) = ours.and_then(|at| Some((at, self.documents.get_mut(at)?))) else { continue };
+            let Some((at, own)) = ours.and_then(|at| Some((at, self.documents.get_mut(at)?))) else {
+                continue;
+            };
             own.is_shared = true;
             if own.root == document.root {
                 own.step = Step::Live;

@@ -88,7 +88,8 @@ impl Transport {
         body: Bytes,
         limit_ms: u64,
     ) -> Result<Bytes, CallError> {
-        let commands = self.hub.links.lock().values().find(|up| up.peer == peer).map(|up| up.commands.clone());
+        let commands =
+            self.hub.links.lock().values().find(|up| up.peer == peer).map(|up| up.commands.clone());
         let commands = commands.ok_or(CallError::NotConnected(peer))?;
         let (reply, replied) = oneshot::channel();
         let call = async {
@@ -156,7 +157,8 @@ impl Hub {
         let mut holders: Vec<AuthorId> = Vec::new();
         for (peer, tips) in held {
             let is_above = |(at, _): &&(u64, Digest)| *at >= seq;
-            let points: Vec<(Digest, u64)> = tips.iter().filter(is_above).map(|(_, tip)| (*tip, seq)).collect();
+            let points: Vec<(Digest, u64)> =
+                tips.iter().filter(is_above).map(|(_, tip)| (*tip, seq)).collect();
             let holds = source.on_chains(&points).contains(&Some(digest));
             if holds && Some(peer) != own && !holders.contains(&peer) {
                 holders.push(peer);

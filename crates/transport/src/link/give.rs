@@ -261,7 +261,8 @@ impl Link {
             self.pending.is_held(tip)
                 || document.accepts.as_ref().is_some_and(|accepts| !accepts.contains(author))
         };
-        let missing = tips.iter().zip(held).filter(|((author, tip), held)| !**held && !is_held_back(author, tip));
+        let missing =
+            tips.iter().zip(held).filter(|((author, tip), held)| !**held && !is_held_back(author, tip));
         let missing = missing.count();
         if missing == 0 {
             document.has_their_final_end = true;
