@@ -117,6 +117,7 @@ pub(crate) fn assemble(
         log,
         ReplicaSettings {
             trust,
+            stops_equivocators: settings.stops_equivocators.value,
             recent_max_count: count(limits.recent_changes_max.value),
             recent_max_bytes: count(limits.recent_bytes_max.value),
             ..ReplicaSettings::default()

@@ -427,6 +427,9 @@ impl Link {
             }
             Frame::Held { document, authors } => {
                 if let Some(document) = self.shared(document) {
+                    if let Some(document) = self.documents.get_mut(document) {
+                        document.not_taken.extend(&authors);
+                    }
                     let authors = authors.into_iter().collect();
                     self.effects.push_back(LinkEffect::Notice(LinkNotice::HeldThere { document, authors }));
                 }

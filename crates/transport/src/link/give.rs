@@ -291,7 +291,7 @@ impl Link {
         let mut changes: Vec<Change> = std::mem::take(&mut document.carried);
         for entry in entries {
             let change = entry.change();
-            if document.takes.as_ref().is_some_and(|takes| !takes.contains(&change.author())) {
+            if !document.is_taken(&change.author()) {
                 document.leave_out(change.digest());
             } else if change.deps().iter().any(|dep| document.left_out.contains(dep)) {
                 // It builds on what the other side does not take by itself: compare again, and give both.
@@ -347,7 +347,7 @@ impl Document {
         } else {
             self.open.insert(change.author());
         }
-        if self.takes.is_some() {
+        if self.takes.is_some() || !self.not_taken.is_empty() {
             self.told.insert(change.author(), (change.seq(), change.digest()));
         }
     }
