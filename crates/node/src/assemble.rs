@@ -134,8 +134,12 @@ pub(crate) fn assemble(
     }));
     let rendezvous: Vec<PeerUrl> =
         settings.rendezvous.value.iter().filter_map(|url| url.parse().ok()).collect();
-    let transport =
-        TransportSettings { peers_max: count(limits.sessions_max.value), ..TransportSettings::default() };
+    let transport = TransportSettings {
+        peers_max: count(limits.sessions_max.value),
+        // Off loopback nobody is let in who does not prove a key, unless the operator wants that.
+        speaks_v1: Policy::of(settings) != Policy::Tokens || settings.allow_v1.value,
+        ..TransportSettings::default()
+    };
     let identity = Identity {
         keypair: node_key,
         nonce: Arc::new(nonce),

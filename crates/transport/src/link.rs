@@ -190,6 +190,10 @@ impl Link {
             }
             LinkInput::Presence(presence) => self.presence = Some(presence),
             LinkInput::Records(records) => self.tell_records(records),
+            LinkInput::AskAgain => {
+                let shared = self.documents.iter_mut().filter(|document| document.is_shared);
+                shared.for_each(|document| document.must_ask_again = true);
+            }
             LinkInput::Call { id, method, body } => self.call(id, method, body),
             LinkInput::Traffic { received, written } => {
                 if self.liveness.traffic(now, received, written) {

@@ -9,7 +9,7 @@ use gangline_wire::limits::ASK_DIGESTS_MAX;
 use gangline_wire::v2::{Accepts, Frame};
 
 use super::document::{Document, Question, Step};
-use super::query::frame_of;
+use super::query::{BUNDLE_NEWS_MIN, frame_of};
 use super::search::Search;
 use super::{Answer, Link, LinkEffect, Query};
 use crate::session::CloseReason;
@@ -300,7 +300,7 @@ impl Link {
                 document.step = Step::Comparing;
                 break;
             } else if entry.origin() != Some(origin) {
-                let is_vouched = entry.is_vouched();
+                let is_vouched = entry.was_vouched();
                 document.tell(change, is_vouched);
                 changes.push(if is_vouched { change.clone() } else { change.with_signature([0; 64]) });
             }
@@ -314,7 +314,7 @@ impl Link {
         document.open.clear();
         if !changes.is_empty() {
             self.stats.sent_ops += changes.len() as u64;
-            self.outbox.push_back(frame_of(at as u32, &changes).into());
+            self.outbox.push_back(frame_of(at as u32, &changes, BUNDLE_NEWS_MIN).into());
         }
     }
 }

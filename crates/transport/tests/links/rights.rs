@@ -110,3 +110,20 @@ fn what_was_held_back_is_not_offered_again() {
     pair.talk();
     pair.assert_level();
 }
+
+/// When a node begins to take an author's changes, it asks for what it was not offered before.
+#[test]
+fn whoever_trusts_more_gets_what_it_lacked() {
+    let mut stranger = Writer::new(11);
+    let trust: BTreeSet<_> = [key(2).author()].into();
+    let mut pair = Pair::new(replica(1, None, &[stranger.write("a")]), replica(2, Some(trust), &[]));
+    pair.talk();
+    pair.sides[0].bring(&[stranger.write("b")]);
+    pair.talk();
+    assert_eq!(pair.durable()[1].0, 0);
+    pair.sides[1].replica.set_trust(0, None).unwrap();
+    pair.sides[1].feed(LinkInput::AskAgain);
+    pair.talk();
+    pair.assert_level();
+    assert_eq!(pair.durable()[1].0, 2);
+}
