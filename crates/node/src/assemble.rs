@@ -19,8 +19,8 @@ use crate::api::{App, AppInner, Keys, Latest, Policy};
 use crate::clock;
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
-use crate::identity::{self, KEY_FILE, node_name};
 use crate::gate;
+use crate::identity::{self, KEY_FILE, node_name};
 use crate::links::{Links, nonce};
 use crate::metrics::Metrics;
 use crate::private_file::make_private_dir;
@@ -117,6 +117,7 @@ pub(crate) fn assemble(
         log,
         ReplicaSettings {
             trust,
+            stops_equivocators: settings.stops_equivocators.value,
             recent_max_count: count(limits.recent_changes_max.value),
             recent_max_bytes: count(limits.recent_bytes_max.value),
             ..ReplicaSettings::default()
@@ -133,8 +134,12 @@ pub(crate) fn assemble(
     }));
     let rendezvous: Vec<PeerUrl> =
         settings.rendezvous.value.iter().filter_map(|url| url.parse().ok()).collect();
-    let transport =
-        TransportSettings { peers_max: count(limits.sessions_max.value), ..TransportSettings::default() };
+    let transport = TransportSettings {
+        peers_max: count(limits.sessions_max.value),
+        // Off loopback nobody is let in who does not prove a key, unless the operator wants that.
+        speaks_v1: Policy::of(settings) != Policy::Tokens || settings.allow_v1.value,
+        ..TransportSettings::default()
+    };
     let identity = Identity {
         keypair: node_key,
         nonce: Arc::new(nonce),

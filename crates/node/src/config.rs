@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) trusted: Sourced<BTreeMap<AuthorId, String>>,
     /// Let nodes that cannot prove a key sync off loopback.
     pub(crate) allow_v1: Sourced<bool>,
+    /// Let in no more changes of a key that signed two after the same one.
+    pub(crate) stops_equivocators: Sourced<bool>,
     /// The bounds.
     pub(crate) limits: Limits,
 }
@@ -143,6 +145,7 @@ impl Settings {
             insecure: Sourced::pick(insecure_flag, env_insecure, layer.insecure, false),
             trusted: Sourced::pick(None, None, layer.trusted, BTreeMap::new()),
             allow_v1: Sourced::pick(None, None, layer.allow_v1, false),
+            stops_equivocators: Sourced::pick(None, None, layer.stops_equivocators, false),
             limits: Limits::default(),
         };
         for (name, limit) in layer.limits {

@@ -26,7 +26,7 @@ use crate::link::{
 use crate::links::{COMMANDS_MAX, Command};
 use crate::metered::Traffic;
 use crate::peers::PeerHandle;
-use crate::session::{CloseReason, Evicted, Millis, Outgoing, RawFrame};
+use crate::session::{CloseReason, Evicted, Millis, RawFrame};
 use crate::socket::{Socket, SocketEvent};
 
 /// Runs a link to its end.
@@ -139,6 +139,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             if let Some(reason) = self.perform() {
                 self.peer.show_link(&self.link, || self.hub.now_ms());
                 let was_established = self.link.peer().is_some();
+                if let (CloseReason::TooManyBadFrames { .. } | CloseReason::Protocol { .. }, Some(key)) =
+                    (&reason, self.link.peer())
+                {
+                    self.hub.penalties.add(key, self.hub.now_ms(), self.hub.settings.penalty_ms);
+                }
                 let goodbye = self.socket.close(&reason);
                 let _ = timeout(Duration::from_millis(self.hub.settings.close_ms), goodbye).await;
                 return Outcome { reason, was_established };
@@ -206,11 +211,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 LinkEffect::Query(at, query) => self.query(at, query),
                 LinkEffect::Apply(at, changes) => self.apply(at, changes),
                 LinkEffect::Read { document, from, limit } => self.read(document, from, limit),
-                LinkEffect::Send(frames) => {
-                    self.socket.send(frames.into_iter().map(Outgoing::Frame).collect());
-                }
+                LinkEffect::Send(frames) => self.socket.send_frames(frames),
                 LinkEffect::Admit(key) => {
-                    let verdict = self.identity.gate.admit(&key);
+                    let verdict = match self.hub.penalties.left_ms(&key, self.hub.now_ms()) {
+                        None => self.identity.gate.admit(&key),
+                        Some(left) => Err(format!(
+                            "the key ed25519:{key} broke its last session here; it may come back in {} s",
+                            left.div_ceil(1_000)
+                        )),
+                    };
                     self.feed(LinkInput::Admitted(verdict));
                 }
                 LinkEffect::Learn(records) => self.learn(records),
@@ -222,7 +231,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     }
                 }
                 LinkEffect::CheckPending(digests) => {
-                    let waits = |digest: &Digest| self.hub.documents.iter().any(|it| it.source.is_pending(digest));
+                    let waits =
+                        |digest: &Digest| self.hub.documents.iter().any(|it| it.source.is_pending(digest));
                     let released = digests.into_iter().filter(|digest| !waits(digest)).collect();
                     self.feed(LinkInput::Released(released));
                 }
@@ -356,6 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
             Command::Presence(presence) => self.feed(LinkInput::Presence(presence)),
             Command::Records(records) => self.feed(LinkInput::Records(records)),
+            Command::AskAgain => self.feed(LinkInput::AskAgain),
         }
     }
 

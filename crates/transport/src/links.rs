@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Presence(Bytes),
     /// Tell it other grants.
     Records(Vec<Bytes>),
+    /// Ask it again for what is missing.
+    AskAgain,
 }
 
 /// How many commands wait for a link.
@@ -88,7 +90,8 @@ impl Transport {
         body: Bytes,
         limit_ms: u64,
     ) -> Result<Bytes, CallError> {
-        let commands = self.hub.links.lock().values().find(|up| up.peer == peer).map(|up| up.commands.clone());
+        let commands =
+            self.hub.links.lock().values().find(|up| up.peer == peer).map(|up| up.commands.clone());
         let commands = commands.ok_or(CallError::NotConnected(peer))?;
         let (reply, replied) = oneshot::channel();
         let call = async {
@@ -109,6 +112,11 @@ impl Transport {
     /// Tells all peers other grants and revocations.
     pub fn tell_records(&self, records: &[Bytes]) {
         self.hub.tell_records(records);
+    }
+
+    /// Asks all peers again for what this node lacks: it takes other authors' changes now than when they met.
+    pub fn ask_again(&self) {
+        self.hub.tell(|| Command::AskAgain);
     }
 
     /// Returns what each peer said last of what somebody does there.
@@ -156,7 +164,8 @@ impl Hub {
         let mut holders: Vec<AuthorId> = Vec::new();
         for (peer, tips) in held {
             let is_above = |(at, _): &&(u64, Digest)| *at >= seq;
-            let points: Vec<(Digest, u64)> = tips.iter().filter(is_above).map(|(_, tip)| (*tip, seq)).collect();
+            let points: Vec<(Digest, u64)> =
+                tips.iter().filter(is_above).map(|(_, tip)| (*tip, seq)).collect();
             let holds = source.on_chains(&points).contains(&Some(digest));
             if holds && Some(peer) != own && !holders.contains(&peer) {
                 holders.push(peer);

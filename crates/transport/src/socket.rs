@@ -90,10 +90,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         for frame in frames {
             match frame {
                 Outgoing::Bulk(text) => self.push(Data::Text, Bytes::from(text)),
-                Outgoing::Frame(bytes) => self.push(Data::Binary, bytes),
                 Outgoing::Op(entry) => self.push(Data::Binary, Bytes::from_owner(Encoded(entry))),
             }
         }
+        self.is_sending = true;
+    }
+
+    /// Hands over binary frames; [`SocketEvent::Sent`] follows.
+    pub(crate) fn send_frames(&mut self, frames: Vec<Bytes>) {
+        frames.into_iter().for_each(|frame| self.push(Data::Binary, frame));
         self.is_sending = true;
     }
 

@@ -59,7 +59,8 @@ impl History {
         accepts: Option<&BTreeSet<AuthorId>>,
     ) -> Holdings {
         let wanted = accepts.map(|accepts| {
-            let tips = self.branches().iter().filter(|branch| accepts.contains(&self.author_id(branch.author)));
+            let tips =
+                self.branches().iter().filter(|branch| accepts.contains(&self.author_id(branch.author)));
             let tips: Vec<ChangeIx> = tips.filter_map(|branch| branch.changes.last().copied()).collect();
             self.past_of(&tips)
         });

@@ -52,7 +52,8 @@ async fn wait_for(app: &App, wish: Wish, mut response: Response) -> Result<Respo
             "the write is on this node's disk, and {nodes} of {} nodes hold it after {} ms",
             wish.nodes, wish.wait_ms
         );
-        let hint = "it stays and is passed on when peers come; `gangline peer list` says who lacks what and why";
+        let hint =
+            "it stays and is passed on when peers come; `gangline peer list` says who lacks what and why";
         let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, "not_durable_enough", detail, hint);
         return Err(problem.with("durable", nodes).with("wanted", wish.nodes));
     }

@@ -119,6 +119,9 @@ fn rows(settings: &Settings) -> Vec<Row> {
     }
     let allow_v1 = &settings.allow_v1;
     row("trust", "allow_v1", allow_v1.value.to_string(), json!(allow_v1.value), &allow_v1.origin);
+    let stops = &settings.stops_equivocators;
+    let word = if stops.value { "stop" } else { "flag" };
+    row("trust", "on_equivocation", quoted(word), json!(word), &stops.origin);
     for (name, unit, limit) in settings.limits.each() {
         let text = unit.show(limit.value);
         let json = match text.strip_prefix('"') {

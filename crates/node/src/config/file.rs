@@ -25,6 +25,7 @@ pub(super) struct FileLayer {
     pub(super) insecure: Option<Sourced<bool>>,
     pub(super) trusted: Option<Sourced<BTreeMap<AuthorId, String>>>,
     pub(super) allow_v1: Option<Sourced<bool>>,
+    pub(super) stops_equivocators: Option<Sourced<bool>>,
     pub(super) limits: Vec<(&'static str, Sourced<u64>)>,
 }
 
@@ -132,6 +133,10 @@ impl Reader<'_> {
                 layer.allow_v1 = self.boolean("trust.allow_v1", value);
                 continue;
             }
+            if name == "on_equivocation" {
+                layer.stops_equivocators = self.on_equivocation(value);
+                continue;
+            }
             // Both ways round are understood: name = "key" and key = "name".
             let text = value.get_ref().as_str();
             let entry = match (text.and_then(public_key), public_key(name)) {
@@ -140,7 +145,7 @@ impl Reader<'_> {
                 (None, None) => None,
             };
             let Some((author, name)) = entry else {
-                let hint = match suggest::nearest(name, &["allow_v1"]) {
+                let hint = match suggest::nearest(name, &["allow_v1", "on_equivocation"]) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "a name and a public key: swift-otter = \"ed25519:\" and 64 hex digits; \
                          `gangline key show` on the other machine prints it"
@@ -156,6 +161,21 @@ impl Reader<'_> {
         if !trusted.is_empty() {
             layer.trusted = Some(Sourced { value: trusted, origin: self.origin(&value.span()) });
         }
+    }
+
+    /// What is done about a key that signed two changes after the same one.
+    fn on_equivocation(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Sourced<bool>> {
+        let stops = match value.get_ref().as_str() {
+            Some("flag") => false,
+            Some("stop") => true,
+            Some(_) | None => {
+                let hint = "\"flag\" shows it in `gangline status`; \"stop\" also lets in no more changes of that key";
+                let message = "`trust.on_equivocation` is neither \"flag\" nor \"stop\"".to_owned();
+                self.mistake(value.span(), message, Some(hint.into()));
+                return None;
+            }
+        };
+        Some(Sourced { value: stops, origin: self.origin(&value.span()) })
     }
 
     fn limits(&mut self, value: &Spanned<DeValue<'_>>, layer: &mut FileLayer) {

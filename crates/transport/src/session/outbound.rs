@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use gangline_doc::{Entry, LogSeq, OriginId, ReadLimit};
 use gangline_wire::BulkWriter;
 use gangline_wire::limits::FRAME_BYTES_MAX;
@@ -20,8 +19,6 @@ pub enum Outgoing {
     Bulk(String),
     /// A binary frame: [`Entry::v1`], encoded once for all peers.
     Op(Arc<Entry>),
-    /// A binary frame of version 2.
-    Frame(Bytes),
 }
 
 impl Outgoing {
@@ -31,7 +28,6 @@ impl Outgoing {
         match self {
             Self::Bulk(text) => text.len(),
             Self::Op(entry) => entry.v1().len(),
-            Self::Frame(bytes) => bytes.len(),
         }
     }
 }

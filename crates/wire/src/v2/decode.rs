@@ -79,7 +79,9 @@ fn body(reader: &mut Reader<'_>) -> Result<Frame, FrameError> {
         kind::RECORDS => {
             let count = reader.count("records", RECORDS_MAX, 1)?;
             let records = (0..count).map(|_| reader.bytes("a record", RECORD_BYTES_MAX));
-            Frame::Records(records.map(|record| record.map(Bytes::copy_from_slice)).collect::<Result<_, _>>()?)
+            Frame::Records(
+                records.map(|record| record.map(Bytes::copy_from_slice)).collect::<Result<_, _>>()?,
+            )
         }
         kind::REFUSE => {
             let code = RefuseCode::of(reader.byte("a code")?);

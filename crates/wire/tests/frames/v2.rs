@@ -43,7 +43,8 @@ fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
 
 fn frame() -> impl Strategy<Value = Frame> {
     let document = 0u32..4_096;
-    let hello = (author(), any::<[u8; 32]>(), any::<bool>(), prop::collection::vec((digest(), digest()), 0..4));
+    let hello =
+        (author(), any::<[u8; 32]>(), any::<bool>(), prop::collection::vec((digest(), digest()), 0..4));
     prop_oneof![
         hello.prop_map(|(key, nonce, is_bound, documents)| {
             let documents = documents.into_iter();
@@ -51,15 +52,17 @@ fn frame() -> impl Strategy<Value = Frame> {
                 documents.map(|(id, root)| HelloDocument { id: DocumentId(id.0), root }).collect();
             Frame::Hello(Hello { key, nonce, is_bound, documents })
         }),
-        prop::collection::vec(any::<u8>(), 64)
-            .prop_map(|bytes| Frame::Proof(bytes.try_into().unwrap())),
+        prop::collection::vec(any::<u8>(), 64).prop_map(|bytes| Frame::Proof(bytes.try_into().unwrap())),
         (document.clone(), vector(), prop::option::of(authors())).prop_map(|(document, vector, only)| {
             Frame::Vector { document, vector, accepts: only.map_or(Accepts::All, Accepts::Only) }
         }),
         (document.clone(), 1usize..5)
             .prop_map(|(document, count)| Frame::Changes { document, changes: changes(count) }),
-        (document.clone(), any::<bool>(), vector())
-            .prop_map(|(document, is_final, vector)| Frame::End { document, is_final, vector }),
+        (document.clone(), any::<bool>(), vector()).prop_map(|(document, is_final, vector)| Frame::End {
+            document,
+            is_final,
+            vector
+        }),
         (document.clone(), author(), prop::collection::vec(digest(), 0..5))
             .prop_map(|(document, author, digests)| Frame::Ask { document, author, digests }),
         (document.clone(), author(), prop::collection::vec(any::<bool>(), 0..5))
@@ -67,10 +70,16 @@ fn frame() -> impl Strategy<Value = Frame> {
         (document.clone(), vector()).prop_map(|(document, vector)| Frame::Ack { document, vector }),
         (document, authors()).prop_map(|(document, authors)| Frame::Held { document, authors }),
         bytes(50).prop_map(Frame::Presence),
-        (any::<u64>(), any::<u32>(), bytes(50))
-            .prop_map(|(id, method, body)| Frame::Call { id, method, body }),
-        (any::<u64>(), any::<bool>(), bytes(50))
-            .prop_map(|(id, is_done, body)| Frame::Reply { id, is_done, body }),
+        (any::<u64>(), any::<u32>(), bytes(50)).prop_map(|(id, method, body)| Frame::Call {
+            id,
+            method,
+            body
+        }),
+        (any::<u64>(), any::<bool>(), bytes(50)).prop_map(|(id, is_done, body)| Frame::Reply {
+            id,
+            is_done,
+            body
+        }),
         prop::collection::vec(bytes(40), 0..4).prop_map(Frame::Records),
         ("\\PC{0,40}").prop_map(|reason| Frame::Refuse { code: RefuseCode::Other(9), reason }),
     ]
@@ -126,7 +135,7 @@ fn limits_come_before_work() {
         assert_eq!(what, wanted);
     };
     over(&vec![0x83; (16 << 20) + 1], "frame bytes");
-    over(&[0x86; 34].iter().copied().chain([0x81, 0x20]).collect::<Vec<_>>(), "a document's number");
+    over(&[0x88, 0x80, 0x20, 0], "a document's number");
     over(&encode(&Frame::Presence(vec![0; PRESENCE_BYTES_MAX + 1].into())), "a presence");
     let body = Bytes::from(vec![0; CALL_BYTES_MAX + 1]);
     over(&encode(&Frame::Call { id: 1, method: 1, body }), "a call");
@@ -187,10 +196,7 @@ fn golden_frames() {
         ),
         (Frame::End { document: 1, is_final: true, vector }, format!("850101{tip}")),
         (Frame::Reply { id: 5, is_done: true, body: Bytes::from_static(b"ok") }, "8c0500026f6b".to_owned()),
-        (
-            Frame::Refuse { code: RefuseCode::NotTrusted, reason: "no".to_owned() },
-            "8e01026e6f".to_owned(),
-        ),
+        (Frame::Refuse { code: RefuseCode::NotTrusted, reason: "no".to_owned() }, "8e01026e6f".to_owned()),
     ];
     for (frame, hex) in golden {
         assert_eq!(HEXLOWER.encode(&encode(&frame)), hex, "{frame:?}");
@@ -198,6 +204,10 @@ fn golden_frames() {
     let roots: VersionVector = BTreeMap::from([(AuthorId([0xaa; 32]), vec![(1, Digest([0xdd; 32]))])]);
     assert_eq!(
         [root(&VersionVector::new()).to_string(), root(&roots).to_string()],
-        ["?", "?"].map(str::to_owned)
+        [
+            "56fd2f2de3edc2adeff4b8c2eea2f7d26c6967e6034adac5eef184af40125f49",
+            "644ffb231c5ed280c2c9b68fcaa889381d465b83234a11f55e176bf4b1f36334",
+        ]
+        .map(str::to_owned)
     );
 }
