@@ -48,7 +48,7 @@ pub(crate) enum Want {
     Apply(usize, Vec<Change>),
     Read(usize, LogSeq, ReadLimit),
     Send(Vec<RawFrame>),
-    Admit,
+    Admit(AuthorId),
     Serve(u64, Bytes),
     CheckPending(Vec<Digest>),
     Ping,
@@ -91,6 +91,14 @@ impl Machine {
             Self::Link(link) => link.next_deadline(),
             Self::Session(session) => session.next_deadline(),
             Self::Puppet => None,
+        }
+    }
+
+    /// Whose key was proved.
+    pub(crate) fn peer(&self) -> Option<AuthorId> {
+        match self {
+            Self::Link(link) => link.peer(),
+            Self::Session(_) | Self::Puppet => None,
         }
     }
 
@@ -168,7 +176,7 @@ fn link_want(effect: LinkEffect) -> Want {
         LinkEffect::Apply(document, changes) => Want::Apply(document, changes),
         LinkEffect::Read { document, from, limit } => Want::Read(document, from, limit),
         LinkEffect::Send(frames) => Want::Send(frames.into_iter().map(RawFrame::Binary).collect()),
-        LinkEffect::Admit(_) => Want::Admit,
+        LinkEffect::Admit(key) => Want::Admit(key),
         // Every method of the simulation is an echo.
         LinkEffect::Serve { id, method: _, body } => Want::Serve(id, body),
         LinkEffect::CheckPending(digests) => Want::CheckPending(digests),
@@ -207,6 +215,5 @@ fn raw(frame: Outgoing) -> RawFrame {
     match frame {
         Outgoing::Bulk(text) => RawFrame::Text(text.into()),
         Outgoing::Op(entry) => RawFrame::Binary(Bytes::copy_from_slice(entry.v1())),
-        Outgoing::Frame(bytes) => RawFrame::Binary(bytes),
     }
 }

@@ -21,6 +21,16 @@ const STAY_MS: u64 = 5_000;
 const LOOK_MS: u64 = 500;
 /// Frames that may wait in a link: a batch to be taken in, and its outbox with what one more input may add.
 const LINK_FRAMES_MAX: usize = 1_024 + 64 + 64;
+/// Ends of connections of which one side must be wrong.
+const QUARRELS: [&str; 7] = [
+    "protocol",
+    "too_many_bad_frames",
+    "refused",
+    "refused_by_peer",
+    "frame_too_large",
+    "store_failed",
+    "incomplete",
+];
 /// Edits between the two meetings of the last measurement.
 const MISSED_EDITS: usize = 6;
 
@@ -230,6 +240,7 @@ fn judge(world: &World) -> Vec<Verdict> {
         (tally.two_batches > 0)
             .then(|| format!("{} batches came before the last was stored", tally.two_batches)),
     );
+    let quarrels: u64 = QUARRELS.iter().filter_map(|name| tally.closes_between_honest.get(name)).sum();
     let has_equivocator = world.nodes.iter().any(|node| node.hostile == Some(Hostile::Equivocator));
     health.extend(
         (tally.refused_edits > 0 && !has_equivocator)
@@ -248,6 +259,11 @@ fn judge(world: &World) -> Vec<Verdict> {
         ),
         verdict("nobody accused", accused == 0, format!("{accused} accusations of honest authors")),
         verdict("nobody passes for another", tally.impostors == 0, format!("{} impostors", tally.impostors)),
+        verdict(
+            "honest nodes bear each other",
+            quarrels == 0,
+            format!("{quarrels} connections between them were refused or broken off"),
+        ),
         verdict(
             "durable first",
             tally.told_early + tally.acked_early == 0,

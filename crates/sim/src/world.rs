@@ -11,7 +11,7 @@ use bft_json_crdt::{AuthorId, Digest, Keypair};
 use gangline_doc::{ApplyError, EditFailed, OriginId};
 use gangline_transport::link::{Link, LinkStart};
 use gangline_transport::session::{CloseReason, RawFrame, Session, SessionSettings};
-use gangline_transport::{Backoff, BackoffSettings};
+use gangline_transport::{Backoff, BackoffSettings, TransportSettings};
 
 pub(crate) use self::faults::Fault;
 use crate::hostile::Actor;
@@ -40,6 +40,8 @@ pub(crate) struct World {
     is_settling: bool,
     /// Hostile nodes have gone.
     is_calm: bool,
+    /// Until when a node keeps out keys that broke a session.
+    penalties: BTreeMap<(usize, AuthorId), u64>,
     actors: BTreeMap<usize, Actor>,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
@@ -156,6 +158,7 @@ impl World {
             settings: SessionSettings::default(),
             is_settling: false,
             is_calm: false,
+            penalties: BTreeMap::new(),
             actors,
             connections: BTreeMap::new(),
             next_connection: 0,
@@ -385,6 +388,11 @@ impl World {
                 self.edges.get(at).is_some_and(|edge| edge.nodes.iter().all(|it| is_honest(*it)));
             self.tally.closed(reason, between_honest);
         }
+        let is_broken = matches!(reason, CloseReason::TooManyBadFrames { .. } | CloseReason::Protocol { .. });
+        if let Some(key) = end.machine.peer().filter(|_| is_broken) {
+            let until = now + TransportSettings::default().penalty_ms;
+            self.penalties.insert((end.node, key), until);
+        }
         if side == 0 {
             let Some(edge) = self.edges.get_mut(at) else { return };
             edge.connection = None;
@@ -393,7 +401,7 @@ impl World {
             } else {
                 edge.backoff.failed();
             }
-            if let CloseReason::TooManyBadFrames { .. } | CloseReason::Protocol { .. } = reason {
+            if is_broken {
                 edge.backoff.penalise();
             }
             self.redial(at);

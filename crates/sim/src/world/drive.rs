@@ -93,10 +93,14 @@ impl World {
             Want::Apply(document, changes) => self.apply(connection, side, document, changes),
             Want::Read(document, from, limit) => self.read(connection, side, document, from, limit),
             Want::Send(frames) => self.send(connection, side, frames),
-            Want::Admit => {
-                // Everybody may come: what a mesh has to bear without trust lists.
-                let rights = PeerRights { read: true, write: true, name: None };
-                self.tell(connection, side, Told::Admitted(Ok(rights)));
+            Want::Admit(key) => {
+                let Some(node) = self.end(connection, side).map(|end| end.node) else { return };
+                // Everybody may come who has not broken a session: what a mesh has to bear without trust lists.
+                let verdict = match self.penalties.get(&(node, key)).is_some_and(|until| self.now < *until) {
+                    true => Err("the key broke its last session here".to_owned()),
+                    false => Ok(PeerRights { read: true, write: true, name: None }),
+                };
+                self.tell(connection, side, Told::Admitted(verdict));
             }
             Want::Serve(id, body) => self.tell(connection, side, Told::Served(id, body)),
             Want::CheckPending(digests) => {
