@@ -273,6 +273,14 @@ fn judge(world: &World) -> Vec<Verdict> {
             ),
         ),
         verdict(
+            "told once",
+            tally.told_back + tally.told_twice == 0,
+            format!(
+                "{} changes went back where they came from, {} twice over one connection",
+                tally.told_back, tally.told_twice
+            ),
+        ),
+        verdict(
             "bounded memory",
             is_bounded,
             format!(
@@ -338,6 +346,7 @@ fn report(
         heal_ms,
         virtual_ms: world.now,
         edits: tally.edits,
+        busy: tally.busy,
         refused_edits: tally.refused_edits,
         changes: changes as u64,
         transmissions_per_change: tally.transmissions as f64 / changes.max(1) as f64,
