@@ -80,6 +80,10 @@ fn plan(scenario: &Scenario, world: &mut World) {
         world.plan_fault(at, Fault::Cut { edges: edges.clone(), torn });
         world.plan_fault(at + lasts, Fault::Heal { edges });
     }
+    for _ in 0..scenario.nodes as u64 * scenario.minutes {
+        let (at, node) = (world.rng.below(end as usize) as u64, world.rng.below(scenario.nodes));
+        world.plan_fault(at, Fault::AskAgain { node });
+    }
     for _ in 0..scenario.crashes {
         let (at, node) = (world.rng.below(end as usize) as u64, world.rng.below(scenario.nodes));
         let lasts = world.rng.between(100, 30_000);

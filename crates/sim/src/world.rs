@@ -73,6 +73,8 @@ struct Connection {
     ends: [Option<End>; 2],
     /// The pipe at a side leads to it.
     pipes: [Pipe; 2],
+    /// One side has asked again: its vector may have crossed changes, which it is then told twice.
+    has_asked_again: bool,
     /// Swallows everything, since something was swallowed while the edge was cut.
     is_dead: bool,
 }
@@ -360,7 +362,8 @@ impl World {
         let mut pipes: [Pipe; 2] = Default::default();
         // The handshake takes a round trip.
         pipes.iter_mut().for_each(|pipe| pipe.begin_at(self.now + round_trip));
-        self.connections.insert(id, Connection { edge: at, ends, pipes, is_dead: false });
+        self.connections
+            .insert(id, Connection { edge: at, ends, pipes, has_asked_again: false, is_dead: false });
         if let Some(edge) = self.edges.get_mut(at) {
             edge.connection = Some(id);
         }

@@ -77,7 +77,8 @@ fn withholders_delay_nobody() {
 #[test]
 fn floods_are_borne() {
     let reports = seeds(&with("flooder"), 5);
-    assert!(reports.iter().all(|report| report.bad_frames > 100));
+    assert!(reports.iter().map(|report| report.bad_frames).sum::<u64>() > 1_000);
+    assert!(closes(&reports, "too_many_bad_frames") > 0, "who sends nothing else is sent away");
     assert!(reports.iter().any(|report| report.memory.link_frames > 10), "they did flood");
 }
 
