@@ -6,6 +6,7 @@
 
 mod lies;
 mod snapshot;
+mod trust;
 
 use bft_json_crdt::bundle;
 use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, OpState, SignedOp};
@@ -16,6 +17,7 @@ use gangline_wire::{SyncMessage, decode, decode_text, encode};
 use crate::sample;
 pub use lies::{lies, told};
 pub use snapshot::{joined, snapshot};
+pub use trust::{said, trust};
 
 /// A check, under the name that its fuzz target and the folder of its corpus have.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +29,14 @@ pub struct Target {
 }
 
 /// All checks.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "bundle", check: bundle },
     Target { name: "change", check: change },
     Target { name: "lies", check: lies },
     Target { name: "signed_op", check: signed_op },
     Target { name: "snapshot", check: snapshot },
     Target { name: "text_frame", check: text_frame },
+    Target { name: "trust", check: trust },
     Target { name: "wire_v1", check: wire_v1 },
 ];
 
