@@ -12,6 +12,7 @@ mod durability;
 mod failure;
 mod manual_log;
 mod readers;
+mod trust;
 
 use std::sync::Arc;
 
