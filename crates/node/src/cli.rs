@@ -4,7 +4,9 @@ mod client;
 mod complete;
 mod demo;
 mod init;
+mod invite;
 mod item;
+mod join;
 mod key;
 mod output;
 mod settings;
@@ -82,6 +84,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Write a settings file to start from
     Init(init::InitArgs),
+    /// Print a ticket by which another node can join
+    Invite(invite::InviteArgs),
+    /// Join another node by a ticket
+    Join(join::JoinArgs),
     /// See and change the board's items
     #[command(subcommand)]
     Item(item::ItemCommand),
@@ -89,7 +95,7 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Say how a node is
     Status,
-    /// This node's key, and tokens for others
+    /// This node's key, the keys it trusts, and tokens for its HTTP
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Check and show settings
@@ -136,6 +142,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Up(args) => up::run(global, args, &out),
         Command::Demo(args) => demo::run(args, &out),
         Command::Init(args) => init::run(global, args, &out),
+        Command::Invite(args) => invite::run(global, args, &out),
+        Command::Join(args) => join::run(global, args, &out),
         Command::Item(command) => {
             let client = global.client()?;
             block_on(item::run(&client, global, command, &out))

@@ -6,6 +6,7 @@
 
 mod api;
 mod assemble;
+mod certificate;
 mod cli;
 mod clock;
 mod config;
@@ -19,6 +20,7 @@ mod ready;
 mod run;
 mod shutdown;
 mod token;
+mod trust;
 mod url;
 
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ mod node {
     mod items;
     mod settings;
     mod sync;
+    mod trust;
     mod up;
     mod watch;
 }

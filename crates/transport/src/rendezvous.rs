@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::backoff::{Backoff, Severity};
 use crate::drive::{Connection, run};
@@ -15,6 +15,7 @@ use crate::metered::Metered;
 use crate::peers::PeerHandle;
 use crate::session::CloseReason;
 use crate::socket::config;
+use crate::tls::{Channel, Stream, TlsDialer, TlsError};
 use crate::url::PeerUrl;
 
 /// Gives a number from 0 to 1 whenever a delay is computed. Handed in, since randomness belongs to the node.
@@ -25,6 +26,8 @@ pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
 enum DialError {
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("no WebSocket there: {0}")]
     Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
     #[error("no answer within {0} ms")]
@@ -39,7 +42,8 @@ impl Transport {
     pub fn dial(&self, url: PeerUrl, jitter: Jitter) {
         let hub = Arc::clone(&self.hub);
         let peer = hub.peers.add_rendezvous(url.to_string(), hub.now_ms());
-        let dialer = Dialer { backoff: Backoff::new(hub.settings.backoff), hub, peer, url, jitter };
+        let backoff = Backoff::new(hub.settings.backoff);
+        let dialer = Dialer { backoff, hub, peer, url, jitter, tls: None };
         self.hub.tasks.spawn(dialer.run());
     }
 }
@@ -50,6 +54,15 @@ struct Dialer {
     url: PeerUrl,
     backoff: Backoff,
     jitter: Jitter,
+    /// Made on first use: it may have to read files.
+    tls: Option<TlsDialer>,
+}
+
+/// A WebSocket to a rendezvous.
+struct Dialed {
+    connection: Connection<Stream>,
+    /// The name of the TLS channel that it goes through.
+    channel: Option<Channel>,
 }
 
 impl Dialer {
@@ -74,13 +87,13 @@ impl Dialer {
         self.peer.connecting(self.hub.now_ms());
         let limit_ms = self.hub.settings.connect_ms;
         let connected = tokio::select! {
-            result = timeout(Duration::from_millis(limit_ms), connect(&self.url)) => {
+            result = timeout(Duration::from_millis(limit_ms), connect(&self.url, &mut self.tls)) => {
                 result.unwrap_or(Err(DialError::Timeout(limit_ms)))
             }
             () = self.hub.stop.cancelled() => return,
         };
-        let connection = match connected {
-            Ok(connection) => connection,
+        let Dialed { connection, channel } = match connected {
+            Ok(dialed) => dialed,
             Err(error) => {
                 let error = error.to_string();
                 self.peer.dial_failed(&error);
@@ -89,6 +102,7 @@ impl Dialer {
             }
         };
         let label = self.url.to_string();
+        debug!(url = label, is_encrypted = channel.is_some(), "connected");
         let outcome = run(&self.hub, &self.peer, &label, connection).await;
         if !outcome.was_established {
             if outcome.reason != CloseReason::Stopping {
@@ -118,14 +132,30 @@ impl Dialer {
 
 /// Connects and shakes hands. The peer may speak at once, so what was read behind its answer stays in the
 /// stream that is returned.
-async fn connect(url: &PeerUrl) -> Result<Connection<TcpStream>, DialError> {
+async fn connect(url: &PeerUrl, tls: &mut Option<TlsDialer>) -> Result<Dialed, DialError> {
     let handshake = |error| DialError::Handshake(Box::new(error));
     let stream = TcpStream::connect((url.host(), url.port())).await.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
+    let stream = match url.is_tls() {
+        false => Stream::plain(stream),
+        true => dialer(url, tls).await?.connect(url.host(), stream).await?,
+    };
+    let channel = stream.channel();
     let request = url.uri().clone().into_client_request().map_err(handshake)?;
     let traffic = Arc::default();
     let stream = Metered::new(stream, Arc::clone(&traffic));
     let (stream, _response) =
         client_async_with_config(request, stream, Some(config())).await.map_err(handshake)?;
-    Ok(Connection { stream, traffic })
+    Ok(Dialed { connection: Connection { stream, traffic }, channel })
+}
+
+/// The machine's authorities are read on a thread of its own, once it has some.
+async fn dialer(url: &PeerUrl, tls: &mut Option<TlsDialer>) -> Result<TlsDialer, DialError> {
+    if let Some(dialer) = tls {
+        return Ok(dialer.clone());
+    }
+    let pin = url.pin();
+    let made = tokio::task::spawn_blocking(move || TlsDialer::new(pin)).await;
+    let made = made.map_err(|error| DialError::Connect(std::io::Error::other(error)))??;
+    Ok(tls.insert(made).clone())
 }
