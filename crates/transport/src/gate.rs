@@ -1,43 +1,39 @@
-//! Who may come in: what a session asks of the node's trust.
+//! Who may do what: the port through which a node's trust decides about peers.
 
 use std::collections::BTreeSet;
 
 use bft_json_crdt::AuthorId;
 
-/// What a peer that has proved its key may do here.
+/// What a peer may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerRights {
-    /// Get the documents.
+    /// It may be told what this node holds.
     pub read: bool,
-    /// Have its own changes let in.
+    /// Its changes are taken.
     pub write: bool,
-    /// What people call it.
+    /// What this node calls it.
     pub name: Option<String>,
 }
 
-/// A node's trust, as its sessions see it. It may change at any time, so a session asks again now and then.
-///
-/// Calls may read files, and [`Gate::learn`] checks signatures and waits for the disk: not for a thread that others
-/// wait for.
+/// Decides about peers that have proved their key.
 pub trait Gate: Send + Sync {
-    /// Returns whether a peer that has proved its key may connect, and what it may do here.
+    /// Says whether a peer may connect, and what it may do here.
     ///
     /// # Errors
-    ///
-    /// A sentence for the peer, which says what to do.
+    /// A sentence for the peer: what is wrong, and what to do.
     fn admit(&self, peer: &AuthorId) -> Result<PeerRights, String>;
 
-    /// Returns the keys whose changes this node takes in, or `None` for everybody's.
+    /// Returns the keys whose changes this node takes, or none for everybody's.
     fn accepts(&self) -> Option<BTreeSet<AuthorId>>;
 
     /// Returns grants and revocations to tell peers, encoded.
     fn records(&self) -> Vec<Vec<u8>>;
 
-    /// Takes in what a peer tells, in any order, and returns how many were new. They are on disk before they count.
+    /// Takes in what a peer tells, and returns how many were new. What is new is kept before it counts.
     fn learn(&self, records: &[Vec<u8>]) -> usize;
 }
 
-/// A gate that is open to all.
+/// Admits everybody to everything: for a node that only its own machine reaches.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenGate;
 

@@ -246,7 +246,7 @@ impl Record {
         };
         let statement = Statement::decode(words)?;
         let issuer = statement.issuer();
-        if !issuer.has_signed(&signed(words), signature) {
+        if !issuer.verify(&signed(words), signature) {
             return Err(RecordError::Forged { issuer });
         }
         Ok(Self { statement, bytes: bytes.to_vec() })
