@@ -45,6 +45,14 @@ hex_id! {
     DocumentId
 }
 
+impl Digest {
+    /// The SHA-256 of some parts, one after the other. What is hashed for another purpose than a change begins with
+    /// words that say for which.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        Self(sha256(parts))
+    }
+}
+
 impl DocumentId {
     /// The default document: the board.
     pub const DEFAULT: Self = Self([0; 32]);

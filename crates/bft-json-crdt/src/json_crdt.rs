@@ -284,6 +284,11 @@ impl<T: CrdtNode> BaseCrdt<T> {
         self.shared.lock().history().version_vector()
     }
 
+    /// Returns the seq and the digest of the change that an author's next one follows.
+    pub fn tip_of(&self, author: &AuthorId) -> Option<(u64, Digest)> {
+        self.shared.lock().history().tip_of(author)
+    }
+
     /// Returns what a peer with a version vector holds of this document, to tell what it lacks.
     ///
     /// `common` names further changes that it is known to hold. Of authors of whom the peer names a tip that is
@@ -298,6 +303,18 @@ impl<T: CrdtNode> BaseCrdt<T> {
         accepts: Option<&BTreeSet<AuthorId>>,
     ) -> Holdings {
         self.shared.lock().history().holdings(theirs, common, settled, accepts)
+    }
+
+    /// Notes what else a peer holds, and whose chains are settled; see [`Self::holdings`]. What was given to it
+    /// already will not be given again. O(authors).
+    pub fn learn_holdings(
+        &self,
+        holdings: &mut Holdings,
+        theirs: &VersionVector,
+        common: &[Digest],
+        settled: &BTreeSet<AuthorId>,
+    ) {
+        self.shared.lock().history().learn_holdings(holdings, theirs, common, settled);
     }
 
     /// Returns the next changes that a peer lacks, each after its past: up to `count` and `bytes`, but at least

@@ -20,7 +20,7 @@ use std::{
 
 use bft_json_crdt::{
     AuthorId, BaseCrdt, Batch, Change, CrdtNode, Digest, DocumentId, Keypair, OpId,
-    json_crdt::{Checker, Equivocation, QueueStats, VersionVector},
+    json_crdt::{Checker, Equivocation, Holdings, QueueStats, VersionVector},
 };
 
 pub use self::{
@@ -77,6 +77,7 @@ struct Shared<T: CrdtNode> {
     outbox: Outbox,
     progress: Arc<Progress>,
     history: Mutex<HistoryIndex>,
+    trust: Mutex<Option<BTreeSet<AuthorId>>>,
 }
 
 struct State<T: CrdtNode> {
@@ -106,7 +107,7 @@ impl<T: CrdtNode> Replica<T> {
         let mut base = BaseCrdt::with_document(&keypair, settings.document);
         let end = replay(&mut base, log.as_ref())?;
         // A list says what is let in; what the log holds was let in, and nothing waits yet.
-        let _ = base.set_trust(settings.trust);
+        let _ = base.set_trust(settings.trust.clone());
         let progress = Progress::new(end, settings.recent_max_count, settings.recent_max_bytes);
         Ok(Self {
             shared: Arc::new(Shared {
@@ -119,6 +120,7 @@ impl<T: CrdtNode> Replica<T> {
                 outbox: Outbox::default(),
                 progress,
                 history: Mutex::default(),
+                trust: Mutex::new(settings.trust),
             }),
         })
     }
@@ -259,9 +261,32 @@ impl<T: CrdtNode> Replica<T> {
         self.read_state().base.version_vector()
     }
 
+    /// Returns the version vector, and the length of the log once all that it names is durable.
+    pub fn survey(&self) -> (VersionVector, LogSeq) {
+        let state = self.read_state();
+        (state.base.version_vector(), state.end)
+    }
+
+    /// Returns what a peer with a version vector holds of what this replica holds, and the length of the log once
+    /// that is durable: a reader of the log goes on from there when all that the peer lacks was given.
+    pub fn holdings(
+        &self,
+        theirs: &VersionVector,
+        common: &[Digest],
+        accepts: Option<&BTreeSet<AuthorId>>,
+    ) -> (Holdings, LogSeq) {
+        let state = self.read_state();
+        (state.base.holdings(theirs, common, &BTreeSet::new(), accepts), state.end)
+    }
+
     /// Returns the proofs that an author signed two changes after the same previous one.
     pub fn equivocations(&self) -> Vec<Equivocation> {
         self.read_state().base.equivocations()
+    }
+
+    /// Returns whose changes are let in; `None` for everybody's.
+    pub fn accepts(&self) -> Option<BTreeSet<AuthorId>> {
+        self.shared.trust.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns whether a change waits in the causal queue.

@@ -1,8 +1,10 @@
 //! What a sync session needs of a replica, whatever its document's type.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bft_json_crdt::{AuthorId, Batch, Change, CrdtNode, Digest};
+use bft_json_crdt::json_crdt::{Holdings, Missing, VersionVector};
+use bft_json_crdt::{AuthorId, Batch, Change, CrdtNode, Digest, DocumentId};
 
 use crate::{
     entry::{Entry, OriginId},
@@ -45,6 +47,42 @@ pub trait SyncSource: Send + Sync {
 
     /// Returns whether a change still waits in the causal queue.
     fn is_pending(&self, digest: &Digest) -> bool;
+
+    /// Returns which document it is.
+    fn document(&self) -> DocumentId;
+
+    /// Returns what the replica holds, and the length of the log once that is durable.
+    fn survey(&self) -> (VersionVector, LogSeq);
+
+    /// Returns whose changes the replica lets in; `None` for everybody's.
+    fn accepts(&self) -> Option<BTreeSet<AuthorId>>;
+
+    /// Returns what a peer holds of what the replica holds, and the length of the log once that is durable. See
+    /// [`BaseCrdt::holdings`](bft_json_crdt::BaseCrdt::holdings).
+    fn holdings(
+        &self,
+        theirs: &VersionVector,
+        common: &[Digest],
+        accepts: Option<&BTreeSet<AuthorId>>,
+    ) -> (Holdings, LogSeq);
+
+    /// Notes what else a peer holds. See [`BaseCrdt::learn_holdings`](bft_json_crdt::BaseCrdt::learn_holdings).
+    fn learn_holdings(
+        &self,
+        holdings: &mut Holdings,
+        theirs: &VersionVector,
+        common: &[Digest],
+        settled: &BTreeSet<AuthorId>,
+    );
+
+    /// Returns the next changes that a peer lacks. See [`BaseCrdt::missing`](bft_json_crdt::BaseCrdt::missing).
+    fn missing(&self, holdings: &mut Holdings, limit: ReadLimit) -> Vec<Missing>;
+
+    /// Returns which of these changes the replica holds.
+    fn contains(&self, digests: &[Digest]) -> Vec<bool>;
+
+    /// Returns the changes at some seqs of the chains that end with some tips.
+    fn on_chains(&self, points: &[(Digest, u64)]) -> Vec<Option<Digest>>;
 }
 
 impl<T: CrdtNode> SyncSource for Replica<T> {
@@ -75,5 +113,48 @@ impl<T: CrdtNode> SyncSource for Replica<T> {
 
     fn is_pending(&self, digest: &Digest) -> bool {
         Self::is_pending(self, digest)
+    }
+
+    fn document(&self) -> DocumentId {
+        self.read(|base| base.document()).0
+    }
+
+    fn survey(&self) -> (VersionVector, LogSeq) {
+        Self::survey(self)
+    }
+
+    fn accepts(&self) -> Option<BTreeSet<AuthorId>> {
+        Self::accepts(self)
+    }
+
+    fn holdings(
+        &self,
+        theirs: &VersionVector,
+        common: &[Digest],
+        accepts: Option<&BTreeSet<AuthorId>>,
+    ) -> (Holdings, LogSeq) {
+        Self::holdings(self, theirs, common, accepts)
+    }
+
+    fn learn_holdings(
+        &self,
+        holdings: &mut Holdings,
+        theirs: &VersionVector,
+        common: &[Digest],
+        settled: &BTreeSet<AuthorId>,
+    ) {
+        let ((), _) = self.read(|base| base.learn_holdings(holdings, theirs, common, settled));
+    }
+
+    fn missing(&self, holdings: &mut Holdings, limit: ReadLimit) -> Vec<Missing> {
+        self.read(|base| base.missing(holdings, limit.count, limit.bytes)).0
+    }
+
+    fn contains(&self, digests: &[Digest]) -> Vec<bool> {
+        self.read(|base| digests.iter().map(|digest| base.contains(digest)).collect()).0
+    }
+
+    fn on_chains(&self, points: &[(Digest, u64)]) -> Vec<Option<Digest>> {
+        self.read(|base| points.iter().map(|(tip, seq)| base.on_chain(tip, *seq)).collect()).0
     }
 }

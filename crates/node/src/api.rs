@@ -7,6 +7,7 @@
 mod board;
 mod body;
 mod conflicts;
+mod durable;
 mod guard;
 mod idempotency;
 mod items;
@@ -125,6 +126,7 @@ pub(crate) fn router(app: &App) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(app.clone(), retry::once))
+        .layer(middleware::from_fn_with_state(app.clone(), durable::wait))
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), dress))

@@ -9,7 +9,7 @@ use bft_json_crdt::keypair::Keypair;
 use gangline_doc::{LogSeq, OpLog, PipelineDoc, Replica, ReplicaSettings};
 use gangline_store::sqlite::OpenError;
 use gangline_store::{DirLock, DirLockError, SqliteOpLog, SqliteSettings};
-use gangline_transport::{Gate, PeerUrl, TlsServer, TransportSettings};
+use gangline_transport::{Gate, Identity, NoCalls, PeerUrl, TlsServer, TransportSettings};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE, node_name};
-use crate::links::Links;
+use crate::links::{Links, nonce};
 use crate::metrics::Metrics;
 use crate::private_file::make_private_dir;
 use crate::token::Tokens;
@@ -117,6 +117,7 @@ pub(crate) fn assemble(
         Failure::new(Exit::Failed, "cannot_listen", format!("the listener has no address: {error}"))
     })?;
     let author = keypair.author();
+    let node_key = keypair.clone();
     let limits = settings.limits.clone();
     let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     let joined = dir.as_deref().map_or_else(|| Ok(Vec::new()), rendezvous::read)?;
@@ -150,7 +151,9 @@ pub(crate) fn assemble(
     }
     let transport =
         TransportSettings { peers_max: count(limits.sessions_max.value), ..TransportSettings::default() };
-    let links = Arc::new(Links::new(Arc::new(replica.clone()), transport, rendezvous));
+    let identity =
+        Identity { keypair: node_key, nonce: Arc::new(nonce), gate: gate.clone(), calls: Arc::new(NoCalls) };
+    let links = Arc::new(Links::new(Arc::new(replica.clone()), identity, transport, rendezvous));
     let name = node_name(&author);
     let agents = settings.agents.value.clone();
     let app = Arc::new(AppInner {

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
+use bft_json_crdt::Digest;
+use bft_json_crdt::keypair::AuthorId;
 use gangline_doc::SyncSource;
-use gangline_transport::{AcceptError, PeerUrl, PeersSnapshot, Transport, TransportSettings};
+use gangline_transport::{
+    AcceptError, CallError, Identity, PING, PeerUrl, PeersSnapshot, Transport, TransportSettings,
+};
 use http::Response;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +19,7 @@ use crate::clock;
 /// The transport of one replica, if it is linked.
 pub(crate) struct Links {
     source: Arc<dyn SyncSource>,
+    identity: Identity,
     settings: TransportSettings,
     rendezvous: Vec<PeerUrl>,
     live: RwLock<Option<Live>>,
@@ -34,10 +39,11 @@ impl Links {
     /// Without any link; see [`Links::connect`].
     pub(crate) fn new(
         source: Arc<dyn SyncSource>,
+        identity: Identity,
         settings: TransportSettings,
         rendezvous: Vec<PeerUrl>,
     ) -> Self {
-        Self { source, settings, rendezvous, live: RwLock::new(None) }
+        Self { source, identity, settings, rendezvous, live: RwLock::new(None) }
     }
 
     /// Takes peers in and dials the rendezvous, until [`Links::cut`]. Needs a tokio runtime.
@@ -48,7 +54,8 @@ impl Links {
         }
         let stop = CancellationToken::new();
         let wall = Arc::new(clock::now_ms);
-        let transport = Transport::new(self.source.clone(), wall, self.settings.clone(), stop.clone());
+        let (sources, identity) = (vec![self.source.clone()], Some(self.identity.clone()));
+        let transport = Transport::new(sources, identity, wall, self.settings.clone(), stop.clone());
         for url in &self.rendezvous {
             transport.dial(url.clone(), Box::new(jitter));
         }
@@ -79,6 +86,21 @@ impl Links {
         self.live().map(|live| live.transport.peers()).unwrap_or_default()
     }
 
+    /// Waits until `count` other nodes hold a change of this node's own on disk, and returns how many do, in time
+    /// in any case.
+    pub(crate) async fn held_by(&self, tip: (u64, Digest), count: usize, limit_ms: u64) -> usize {
+        match self.live() {
+            Some(live) => live.transport.held_by(0, tip, count, limit_ms).await,
+            None => 0,
+        }
+    }
+
+    /// Calls a peer and waits for its answer.
+    pub(crate) async fn ping(&self, peer: AuthorId, limit_ms: u64) -> Result<(), CallError> {
+        let live = self.live().ok_or(CallError::NotConnected(peer))?;
+        live.transport.call(peer, PING, Bytes::new(), limit_ms).await.map(|_| ())
+    }
+
     fn live(&self) -> Option<Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -91,4 +113,10 @@ fn jitter() -> f64 {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
         Err(_) => 0.5,
     }
+}
+
+/// Fresh random bytes for a session's proof; none if the system has none to give.
+pub(crate) fn nonce() -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).ok().map(|()| bytes)
 }

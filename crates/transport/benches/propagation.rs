@@ -48,7 +48,7 @@ async fn node() -> Node {
     let url = format!("ws://{}/crdt-sync", listener.local_addr().expect("it is bound"));
     let source = Arc::new(replica.clone());
     let stop = CancellationToken::new();
-    let transport = Transport::new(source, Arc::new(|| 0), TransportSettings::default(), stop);
+    let transport = Transport::new(vec![source], None, Arc::new(|| 0), TransportSettings::default(), stop);
     let server = transport.clone();
     tokio::spawn(async move {
         while let Ok((stream, addr)) = listener.accept().await {

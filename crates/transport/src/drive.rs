@@ -16,14 +16,15 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tracing::{debug, info, warn};
 
-use crate::hub::{Hub, Verdict};
+use crate::drive_link;
+use crate::hub::{Document, Hub, Verdict};
 use crate::metered::{Metered, Traffic};
 use crate::peers::PeerHandle;
 use crate::session::{CloseReason, Effect, Evicted, Input, Millis, Notice, RawFrame, Received, Session};
 use crate::socket::{Socket, SocketEvent};
 
 /// Entries this near to the end of the log are in memory, and read at once.
-const NEAR_ENTRIES: u64 = 64;
+pub(crate) const NEAR_ENTRIES: u64 = 64;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -36,6 +37,12 @@ pub(crate) struct Outcome {
 pub(crate) struct Connection<S> {
     pub(crate) stream: WebSocketStream<Metered<S>>,
     pub(crate) traffic: Arc<Traffic>,
+    /// Version 2 was agreed upon.
+    pub(crate) is_v2: bool,
+    /// This node dialled.
+    pub(crate) is_dialer: bool,
+    /// The encrypted channel's name, if it ends in this program.
+    pub(crate) channel: Option<[u8; 32]>,
 }
 
 /// Runs a session to its end.
@@ -48,18 +55,28 @@ pub(crate) async fn run<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Connection { stream, traffic } = connection;
+    if connection.is_v2 && hub.identity.is_some() {
+        return Box::pin(drive_link::run(hub, peer, label, connection)).await;
+    }
+    let Connection { stream, traffic, .. } = connection;
     peer.begin_session(Arc::clone(&traffic), hub.now_ms());
     let settings = &hub.settings.session;
     let socket = Socket::new(stream, settings);
     let start = Instant::now();
     let origin = hub.origin();
-    let durable = hub.durable.subscribe();
+    let Some((board, document)) = hub.board().and_then(|at| Some((at, hub.document(at)?))) else {
+        let reason = CloseReason::Protocol { what: "version 1 carries the board, which this node lacks" };
+        peer.end_session(&reason);
+        return Outcome { reason, was_established: false };
+    };
+    let durable = document.durable.subscribe();
     let known = *durable.borrow();
     // On the heap once, instead of in each of the futures that hold one another.
     let driver = Box::new(Driver {
         session: Session::new(Millis(0), origin, known, settings.clone()),
         hub,
+        document,
+        board,
         peer,
         label,
         origin,
@@ -87,6 +104,9 @@ enum Done {
 
 struct Driver<'a, S> {
     hub: &'a Arc<Hub>,
+    document: &'a Document,
+    /// Its place.
+    board: usize,
     peer: &'a PeerHandle,
     label: &'a str,
     origin: OriginId,
@@ -103,7 +123,7 @@ struct Driver<'a, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     async fn run(mut self: Box<Self>, mut durable: watch::Receiver<LogSeq>) -> Outcome {
-        let mut evictions = self.hub.evictions.subscribe();
+        let mut evictions = self.document.evictions.subscribe();
         let mut is_stopping = false;
         let mut timer = std::pin::pin!(sleep_until(self.start));
         loop {
@@ -172,8 +192,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Effect::Send(frames) => self.socket.send(frames),
                 Effect::Ping => self.socket.ping(),
                 Effect::CheckPending(digests) => {
-                    let released =
-                        digests.into_iter().filter(|digest| !self.hub.source.is_pending(digest)).collect();
+                    let released = digests
+                        .into_iter()
+                        .filter(|digest| !self.document.source.is_pending(digest))
+                        .collect();
                     self.feed(Input::Released(released));
                 }
                 Effect::Notice(notice) => self.notice(notice),
@@ -205,11 +227,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         let settings = &self.hub.settings;
         let is_light = changes.len() <= settings.heavy_ops && bytes <= settings.heavy_bytes;
         if is_light && !self.is_replica_busy() {
-            let verdict = self.hub.apply(origin, changes);
+            let verdict = self.hub.apply(self.board, origin, changes);
             self.applied(verdict);
             return;
         }
-        let job = heavy(self.hub, move |hub| hub.apply(origin, changes));
+        let board = self.board;
+        let job = heavy(self.hub, move |hub| hub.apply(board, origin, changes));
         self.work = Some(Box::pin(async move { Done::Applied(job.await.unwrap_or_else(Verdict::Failed)) }));
     }
 
@@ -232,15 +255,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     }
 
     fn read(&mut self, from: LogSeq, limit: ReadLimit, alone: bool) {
-        let behind = self.hub.source.durable().0.saturating_sub(from.0);
+        let behind = self.document.source.durable().0.saturating_sub(from.0);
         if behind <= NEAR_ENTRIES {
-            let entries = self.hub.source.entries(from, limit).map_err(|error| error.to_string());
+            let entries = self.document.source.entries(from, limit).map_err(|error| error.to_string());
             self.feed(Input::Entries(entries));
             return;
         }
-        let hub = Arc::clone(self.hub);
+        let source = Arc::clone(&self.document.source);
         let job = tokio::task::spawn_blocking(move || {
-            let entries = hub.source.entries(from, limit)?;
+            let entries = source.entries(from, limit)?;
             for entry in &entries {
                 // Both are kept in the entry: what is costly about sending it is done here.
                 let _ = (entry.v1(), alone && entry.is_vouched());
@@ -292,7 +315,7 @@ async fn finished(job: &mut Option<Job>) -> Done {
 }
 
 /// Runs heavy work on a thread of its own, a few at a time: what they allocate is bounded with them.
-fn heavy<R: Send + 'static>(
+pub(crate) fn heavy<R: Send + 'static>(
     hub: &Arc<Hub>,
     work: impl FnOnce(&Hub) -> R + Send + 'static,
 ) -> impl Future<Output = Result<R, String>> + Send + 'static {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bft_json_crdt::{Change, Digest};
+use bft_json_crdt::{Change, Digest, DocumentId, Keypair};
 use gangline_doc::{ApplyError, LogSeq, OriginId, Subscription, SyncSource, Ticket};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::BackoffSettings;
+use crate::calls::CallHandler;
+use crate::gate::Gate;
+use crate::links::Links;
 use crate::peers::{Peers, PeersSnapshot};
 use crate::session::{Applied, SessionSettings};
 
@@ -55,40 +58,53 @@ impl Default for TransportSettings {
 /// Milliseconds since 1970: with what a change's arrival is noted. Handed in, since clocks belong to the node.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// Who a node is, for peers that speak version 2.
+#[derive(Clone)]
+pub struct Identity {
+    /// The node's key.
+    pub keypair: Keypair,
+    /// Gives fresh random bytes for each session. Handed in, since randomness belongs to the node.
+    pub nonce: Nonce,
+    /// Decides about peers.
+    pub gate: Arc<dyn Gate>,
+    /// Carries out what peers want.
+    pub calls: Arc<dyn CallHandler>,
+}
+
+/// Gives 32 fresh random bytes; none if the system has none to give.
+pub type Nonce = Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>;
+
 /// The transport of one node: serves peers that dial it, dials those it is told to, keeps them all in sync
-/// with one replica. Clones are handles to the same.
+/// with its replicas. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) hub: Arc<Hub>,
 }
 
 impl Transport {
-    /// Builds the transport of a replica. Nothing happens until a peer comes or is dialled. Cancelling `stop`
+    /// Builds the transport of some replicas. Nothing happens until a peer comes or is dialled. Cancelling `stop`
     /// ends all sessions in an orderly way; see [`Transport::stopped`].
+    ///
+    /// Without an identity the node speaks version 1 alone. That version carries the default document; a node
+    /// without it has no sessions of version 1.
     #[must_use]
     pub fn new(
-        source: Arc<dyn SyncSource>,
+        sources: Vec<Arc<dyn SyncSource>>,
+        identity: Option<Identity>,
         wall: WallClock,
         settings: TransportSettings,
         stop: CancellationToken,
     ) -> Self {
-        let (durable, _) = watch::channel(source.durable());
-        let subscription = source.subscribe(Box::new({
-            let durable = durable.clone();
-            move |seq| raise(&durable, seq)
-        }));
-        // The log may have grown between the two lines above.
-        raise(&durable, source.durable());
+        let documents = sources.into_iter().map(Document::new).collect();
         let hub = Hub {
             heavy: Arc::new(Semaphore::new(settings.heavy_jobs_max.max(1))),
-            source,
+            documents,
+            identity,
             wall,
             settings,
             stop,
-            durable,
-            _subscription: subscription,
-            evictions: broadcast::Sender::new(64),
             peers: Arc::default(),
+            links: Links::default(),
             tasks: TaskTracker::new(),
             next_origin: AtomicU64::new(1),
         };
@@ -125,18 +141,52 @@ fn raise(durable: &watch::Sender<LogSeq>, seq: LogSeq) {
     });
 }
 
-pub(crate) struct Hub {
+/// A document, as all sessions share it.
+pub(crate) struct Document {
     pub(crate) source: Arc<dyn SyncSource>,
-    pub(crate) settings: TransportSettings,
-    pub(crate) stop: CancellationToken,
     pub(crate) durable: watch::Sender<LogSeq>,
     pub(crate) evictions: broadcast::Sender<Arc<[Digest]>>,
+    _subscription: Subscription,
+}
+
+impl Document {
+    fn new(source: Arc<dyn SyncSource>) -> Self {
+        let (durable, _) = watch::channel(source.durable());
+        let subscription = source.subscribe(Box::new({
+            let durable = durable.clone();
+            move |seq| raise(&durable, seq)
+        }));
+        // The log may have grown between the two lines above.
+        raise(&durable, source.durable());
+        Self { source, durable, evictions: broadcast::Sender::new(64), _subscription: subscription }
+    }
+
+    /// Applies a batch, and tells all sessions of what the causal queue evicted for it.
+    pub(crate) fn apply(&self, now_ms: u64, origin: OriginId, changes: Vec<Change>) -> Verdict {
+        let (batch, ticket) = match self.source.apply(now_ms, origin, changes.clone()) {
+            Ok(both) => both,
+            Err(ApplyError::Busy { .. }) => return Verdict::Busy(changes),
+            Err(error) => return Verdict::Failed(error.to_string()),
+        };
+        if !batch.evicted.is_empty() {
+            // Fails only when there is no session, and so nobody to tell.
+            let _ = self.evictions.send(batch.evicted.as_slice().into());
+        }
+        Verdict::Taken(Applied { states: batch.states, evicted: batch.evicted }, ticket)
+    }
+}
+
+pub(crate) struct Hub {
+    pub(crate) documents: Vec<Document>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) settings: TransportSettings,
+    pub(crate) stop: CancellationToken,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) links: Links,
     pub(crate) tasks: TaskTracker,
     pub(crate) heavy: Arc<Semaphore>,
     wall: WallClock,
     next_origin: AtomicU64,
-    _subscription: Subscription,
 }
 
 impl Hub {
@@ -149,18 +199,22 @@ impl Hub {
         OriginId(self.next_origin.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Applies a batch, and tells all sessions of what the causal queue evicted for it.
-    pub(crate) fn apply(&self, origin: OriginId, changes: Vec<Change>) -> Verdict {
-        let (batch, ticket) = match self.source.apply(self.now_ms(), origin, changes.clone()) {
-            Ok(both) => both,
-            Err(ApplyError::Busy { .. }) => return Verdict::Busy(changes),
-            Err(error) => return Verdict::Failed(error.to_string()),
-        };
-        if !batch.evicted.is_empty() {
-            // Fails only when there is no session, and so nobody to tell.
-            let _ = self.evictions.send(batch.evicted.as_slice().into());
+    /// The place of the document that version 1 carries.
+    pub(crate) fn board(&self) -> Option<usize> {
+        self.documents.iter().position(|document| document.source.document() == DocumentId::DEFAULT)
+    }
+
+    /// A document by its place.
+    pub(crate) fn document(&self, at: usize) -> Option<&Document> {
+        self.documents.get(at)
+    }
+
+    /// Applies a batch to a document.
+    pub(crate) fn apply(&self, at: usize, origin: OriginId, changes: Vec<Change>) -> Verdict {
+        match self.document(at) {
+            Some(document) => document.apply(self.now_ms(), origin, changes),
+            None => Verdict::Failed("no such document".to_owned()),
         }
-        Verdict::Taken(Applied { states: batch.states, evicted: batch.evicted }, ticket)
     }
 }
 

@@ -22,9 +22,13 @@
 //! ```
 
 mod backoff;
+mod calls;
 mod drive;
+mod drive_link;
 mod gate;
 mod hub;
+pub mod link;
+mod links;
 mod metered;
 mod peers;
 mod rendezvous;
@@ -35,10 +39,11 @@ mod tls;
 mod url;
 
 pub use backoff::{Backoff, BackoffSettings, RENDEZVOUS_ERROR_THRESHOLD, Severity};
+pub use calls::{CallError, CallFuture, CallHandler, CallResult, NoCalls, PING};
 pub use gate::{Gate, OpenGate, PeerRights};
-pub use hub::{Transport, TransportSettings, WallClock};
+pub use hub::{Identity, Nonce, Transport, TransportSettings, WallClock};
 pub use peers::{Direction, PeerState, PeerStatus, PeersSnapshot};
 pub use rendezvous::Jitter;
-pub use server::AcceptError;
-pub use tls::{CertPin, Channel, NotAPin, Stream, TlsDialer, TlsError, TlsServer};
+pub use server::{AcceptError, Channel, asks_for_v2};
+pub use tls::{CertPin, NotAPin, Stream, TlsDialer, TlsError, TlsServer};
 pub use url::{PeerUrl, SYNC_PATH, UrlError};

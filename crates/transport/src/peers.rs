@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bft_json_crdt::AuthorId;
 use serde::Serialize;
 
+use crate::link::Link;
 use crate::metered::Traffic;
 use crate::session::{CloseReason, Session, SessionStats};
+
+/// Most authors whose changes a peer holds back that are listed.
+const HELD_THERE_MAX: usize = 64;
 
 /// All peers at one moment, and the totals since the node started.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -57,6 +62,14 @@ pub struct PeerStatus {
     pub failures: u32,
     /// Why the last session or attempt ended; the last bad frame.
     pub last_error: Option<String>,
+    /// Which version of the protocol the session speaks; none before it began.
+    pub version: Option<u8>,
+    /// The key that the peer has proved, in version 2.
+    pub key: Option<AuthorId>,
+    /// What this node calls that key.
+    pub name: Option<String>,
+    /// Authors whose changes the peer's trust list holds back, as it says.
+    pub held_there: Vec<AuthorId>,
     /// Since when it is in this state, in milliseconds since 1970.
     pub since_ms: u64,
 }
@@ -176,6 +189,10 @@ impl Peers {
             pending: 0,
             failures: 0,
             last_error: None,
+            version: None,
+            key: None,
+            name: None,
+            held_there: Vec::new(),
             since_ms: now_ms,
         };
         inner.by_id.insert(id, Slot { status, traffic: Arc::default() });
@@ -211,6 +228,7 @@ impl PeerHandle {
     pub(crate) fn show(&self, session: &Session, now_ms: impl FnOnce() -> u64) {
         let is_live = session.is_established() && session.is_caught_up();
         self.update(|status| {
+            status.version = Some(1);
             status.stats = session.stats();
             status.behind = session.behind();
             status.pending = session.pending() as u64;
@@ -218,6 +236,45 @@ impl PeerHandle {
                 status.state = PeerState::Live;
                 status.since_ms = now_ms();
                 status.failures = 0;
+            }
+        });
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Shows how a session of version 2 goes.
+    pub(crate) fn show_link(&self, link: &Link, now_ms: impl FnOnce() -> u64) {
+        self.update(|status| {
+            status.version = Some(2);
+            status.stats = link.stats();
+            status.behind = link.behind();
+            status.pending = link.pending() as u64;
+            if link.is_caught_up() && status.state != PeerState::Live {
+                status.state = PeerState::Live;
+                status.since_ms = now_ms();
+                status.failures = 0;
+            }
+        });
+    }
+
+    /// Shows who the peer is.
+    pub(crate) fn proved(&self, key: AuthorId, name: Option<&str>) {
+        self.update(|status| {
+            status.key = Some(key);
+            status.name = name.map(str::to_owned);
+        });
+    }
+
+    /// Shows whose changes the peer does not take.
+    pub(crate) fn held_there(&self, authors: &[AuthorId]) {
+        self.update(|status| {
+            for author in authors {
+                if !status.held_there.contains(author) && status.held_there.len() < HELD_THERE_MAX {
+                    status.held_there.push(*author);
+                }
             }
         });
     }
@@ -284,6 +341,10 @@ impl Inner {
         slot.status.stats = SessionStats::default();
         slot.status.behind = 0;
         slot.status.pending = 0;
+        slot.status.key = None;
+        slot.status.name = None;
+        slot.status.version = None;
+        slot.status.held_there.clear();
         self.ended.totals.add(&status.stats);
         self.ended.received_bytes += status.received_bytes;
         self.ended.sent_bytes += status.sent_bytes;

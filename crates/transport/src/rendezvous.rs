@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::backoff::{Backoff, Severity};
 use crate::drive::{Connection, run};
 use crate::hub::{Hub, Transport};
 use crate::metered::Metered;
 use crate::peers::PeerHandle;
+use crate::server::SYNC_HEADER;
 use crate::session::CloseReason;
 use crate::socket::config;
-use crate::tls::{Channel, Stream, TlsDialer, TlsError};
+use crate::tls::{Stream, TlsDialer, TlsError};
 use crate::url::PeerUrl;
 
 /// Gives a number from 0 to 1 whenever a delay is computed. Handed in, since randomness belongs to the node.
@@ -58,13 +61,6 @@ struct Dialer {
     tls: Option<TlsDialer>,
 }
 
-/// A WebSocket to a rendezvous.
-struct Dialed {
-    connection: Connection<Stream>,
-    /// The name of the TLS channel that it goes through.
-    channel: Option<Channel>,
-}
-
 impl Dialer {
     async fn run(mut self) {
         while !self.hub.stop.is_cancelled() {
@@ -87,13 +83,13 @@ impl Dialer {
         self.peer.connecting(self.hub.now_ms());
         let limit_ms = self.hub.settings.connect_ms;
         let connected = tokio::select! {
-            result = timeout(Duration::from_millis(limit_ms), connect(&self.url, &mut self.tls)) => {
+            result = timeout(Duration::from_millis(limit_ms), connect(&self.url, &mut self.tls, self.hub.identity.is_some())) => {
                 result.unwrap_or(Err(DialError::Timeout(limit_ms)))
             }
             () = self.hub.stop.cancelled() => return,
         };
-        let Dialed { connection, channel } = match connected {
-            Ok(dialed) => dialed,
+        let connection = match connected {
+            Ok(connection) => connection,
             Err(error) => {
                 let error = error.to_string();
                 self.peer.dial_failed(&error);
@@ -102,7 +98,6 @@ impl Dialer {
             }
         };
         let label = self.url.to_string();
-        debug!(url = label, is_encrypted = channel.is_some(), "connected");
         let outcome = run(&self.hub, &self.peer, &label, connection).await;
         if !outcome.was_established {
             if outcome.reason != CloseReason::Stopping {
@@ -111,7 +106,7 @@ impl Dialer {
             return;
         }
         self.backoff.established();
-        if let CloseReason::TooManyBadFrames { .. } = outcome.reason {
+        if let CloseReason::TooManyBadFrames { .. } | CloseReason::Protocol { .. } = outcome.reason {
             self.backoff.penalise();
         }
         match outcome.reason.is_orderly() {
@@ -132,7 +127,13 @@ impl Dialer {
 
 /// Connects and shakes hands. The peer may speak at once, so what was read behind its answer stays in the
 /// stream that is returned.
-async fn connect(url: &PeerUrl, tls: &mut Option<TlsDialer>) -> Result<Dialed, DialError> {
+///
+/// Version 2 is offered by a header and, for what looks at URLs only, by the query; a node of version 1 ignores both.
+async fn connect(
+    url: &PeerUrl,
+    tls: &mut Option<TlsDialer>,
+    offers_v2: bool,
+) -> Result<Connection<Stream>, DialError> {
     let handshake = |error| DialError::Handshake(Box::new(error));
     let stream = TcpStream::connect((url.host(), url.port())).await.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
@@ -140,13 +141,18 @@ async fn connect(url: &PeerUrl, tls: &mut Option<TlsDialer>) -> Result<Dialed, D
         false => Stream::plain(stream),
         true => dialer(url, tls).await?.connect(url.host(), stream).await?,
     };
-    let channel = stream.channel();
-    let request = url.uri().clone().into_client_request().map_err(handshake)?;
+    let channel = stream.channel().map(|channel| channel.0);
+    let uri = if offers_v2 { with_query(url.uri()) } else { url.uri().clone() };
+    let mut request = uri.into_client_request().map_err(handshake)?;
+    if offers_v2 {
+        request.headers_mut().insert(SYNC_HEADER, HeaderValue::from_static("2"));
+    }
     let traffic = Arc::default();
     let stream = Metered::new(stream, Arc::clone(&traffic));
-    let (stream, _response) =
+    let (stream, response) =
         client_async_with_config(request, stream, Some(config())).await.map_err(handshake)?;
-    Ok(Dialed { connection: Connection { stream, traffic }, channel })
+    let is_v2 = offers_v2 && response.headers().get(SYNC_HEADER).is_some_and(|version| version == "2");
+    Ok(Connection { stream, traffic, is_v2, is_dialer: true, channel })
 }
 
 /// The machine's authorities are read on a thread of its own, once it has some.
@@ -158,4 +164,13 @@ async fn dialer(url: &PeerUrl, tls: &mut Option<TlsDialer>) -> Result<TlsDialer,
     let made = tokio::task::spawn_blocking(move || TlsDialer::new(pin)).await;
     let made = made.map_err(|error| DialError::Connect(std::io::Error::other(error)))??;
     Ok(tls.insert(made).clone())
+}
+
+/// The URL with `sync=2` in its query.
+fn with_query(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let joint = if path.contains('?') { '&' } else { '?' };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{joint}sync=2")).ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

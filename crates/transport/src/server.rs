@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Duration, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -16,6 +16,21 @@ use crate::hub::Transport;
 use crate::metered::Metered;
 use crate::session::CloseReason;
 use crate::socket::config;
+
+/// The header by which both sides agree on version 2.
+pub(crate) const SYNC_HEADER: &str = "x-gangline-sync";
+
+/// The name of the encrypted channel that a request came by, if it ends in this program: put among the request's
+/// extensions, so that the proofs of a session of version 2 hold on that channel alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channel(pub [u8; 32]);
+
+/// Tells whether a request for a session asks for version 2, in which the peer proves its key.
+#[must_use]
+pub fn asks_for_v2<B>(request: &Request<B>) -> bool {
+    let version = request.headers().get(SYNC_HEADER).and_then(|version| version.to_str().ok());
+    version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 2)
+}
 
 /// Why a request does not become a session.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +82,18 @@ impl Transport {
         if hub.stop.is_cancelled() {
             return Err(AcceptError::Stopping);
         }
-        let response = create_response(&without_body(request))
+        let mut response = create_response(&without_body(request))
             .map_err(|error| AcceptError::NotAWebSocket { reason: error.to_string() })?;
         let max = hub.settings.peers_max;
         let Some(peer) = hub.peers.admit(addr, hub.now_ms(), max) else {
             warn!(peers_max = max, "connection refused: too many peers");
             return Err(AcceptError::TooManyPeers { max });
         };
+        let is_v2 = hub.identity.is_some() && asks_for_v2(request);
+        if is_v2 {
+            response.headers_mut().insert(SYNC_HEADER, HeaderValue::from_static("2"));
+        }
+        let channel = request.extensions().get::<Channel>().map(|channel| channel.0);
         let upgrade = hyper::upgrade::on(request);
         self.hub.tasks.spawn(async move {
             let label = addr.map_or_else(|| "unknown".to_owned(), |addr| addr.to_string());
@@ -89,7 +109,8 @@ impl Transport {
             let traffic = Arc::default();
             let io = Metered::new(TokioIo::new(io), Arc::clone(&traffic));
             let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await;
-            let outcome = Box::pin(run(&hub, &peer, &label, Connection { stream, traffic })).await;
+            let connection = Connection { stream, traffic, is_v2, is_dialer: false, channel };
+            let outcome = Box::pin(run(&hub, &peer, &label, connection)).await;
             log_end(&label, &outcome.reason);
         });
         Ok(response)

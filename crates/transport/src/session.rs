@@ -10,6 +10,7 @@
 //! batch, waits until it is durable, and asks again. Sending is a pull from the log. So what is in memory is
 //! one batch each way, whatever the peer does.
 
+mod bad_frames;
 mod close;
 mod effect;
 mod inbound;
@@ -27,14 +28,15 @@ use std::sync::Arc;
 
 use gangline_doc::{Entry, LogSeq, OriginId};
 
+pub(crate) use self::bad_frames::BadFrames;
 pub use self::close::CloseReason;
 pub use self::effect::{Effect, Notice, WithheldReason};
 use self::inbound::{Inbound, Taken, Verdict};
 pub use self::input::{Applied, Evicted, Input};
-use self::liveness::Liveness;
+pub(crate) use self::liveness::Liveness;
 use self::outbound::Outbound;
 pub use self::outbound::Outgoing;
-use self::pending::Pending;
+pub(crate) use self::pending::Pending;
 pub use self::received::{RawFrame, Received};
 pub use self::settings::SessionSettings;
 pub use self::stats::SessionStats;
@@ -55,6 +57,7 @@ impl Millis {
 pub struct Session {
     settings: SessionSettings,
     inbound: Inbound,
+    bad_frames: BadFrames,
     outbound: Outbound,
     pending: Pending,
     liveness: Liveness,
@@ -73,6 +76,7 @@ impl Session {
     pub fn new(now: Millis, origin: OriginId, durable: LogSeq, settings: SessionSettings) -> Self {
         let mut session = Self {
             inbound: Inbound::default(),
+            bad_frames: BadFrames::default(),
             outbound: Outbound::new(origin, durable, settings.bulk_bytes_max),
             pending: Pending::default(),
             liveness: Liveness::new(now),
@@ -244,11 +248,7 @@ impl Session {
     }
 
     fn evicted(&mut self, evicted: &Evicted) {
-        let is_mine = match evicted {
-            Evicted::Changes(digests) => self.pending.has_any(digests),
-            Evicted::Unknown => self.pending.len() > 0,
-        };
-        if is_mine {
+        if self.pending.is_hit_by(evicted) {
             self.close(CloseReason::Evicted);
         }
     }
@@ -257,7 +257,7 @@ impl Session {
         for reason in reasons {
             self.stats.bad_frames += 1;
             self.effects.push_back(Effect::Notice(Notice::BadFrame { reason }));
-            if let Some(reason) = self.inbound.count_bad(now, &self.settings) {
+            if let Some(reason) = self.bad_frames.count(now, &self.settings) {
                 self.close(reason);
                 return;
             }

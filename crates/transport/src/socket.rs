@@ -96,6 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.is_sending = true;
     }
 
+    /// Hands over binary frames; [`SocketEvent::Sent`] follows.
+    pub(crate) fn send_frames(&mut self, frames: Vec<Bytes>) {
+        frames.into_iter().for_each(|frame| self.push(Data::Binary, frame));
+        self.is_sending = true;
+    }
+
     /// Sends a ping, unless one still waits.
     pub(crate) fn ping(&mut self) {
         if !self.has_ping {

@@ -21,6 +21,7 @@ use tokio_rustls::TlsStream;
 
 pub use self::dial::TlsDialer;
 pub use self::serve::TlsServer;
+use crate::server::Channel;
 
 /// What the name of a channel is derived with (RFC 8446, section 7.5).
 const CHANNEL_LABEL: &[u8] = b"gangline-sync-2";
@@ -33,11 +34,6 @@ pub struct CertPin(pub [u8; 32]);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no pin of a certificate: 64 hexadecimal digits")]
 pub struct NotAPin(pub String);
-
-/// A name that both ends of a TLS connection know and nobody in the middle can have: its exporter with the label
-/// `gangline-sync-2`. Whoever signs it proves a key on this very connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Channel(pub [u8; 32]);
 
 /// Why a TLS connection was not made.
 #[derive(Debug, thiserror::Error)]

@@ -32,6 +32,7 @@ pub mod limits;
 mod message;
 mod text;
 mod v1;
+pub mod v2;
 
 pub use error::DecodeError;
 pub use message::{BulkWriter, SyncMessage};

@@ -20,3 +20,34 @@ pub const BAD_OPS_KEPT_MAX: usize = 8;
 /// Most bad ops of one text frame that are looked into. With more, the rest of the frame is skipped: its sender
 /// speaks another language, or wants to keep this node busy.
 pub const BAD_OPS_MAX: u64 = 1_000;
+
+/// Most documents in a hello.
+pub const DOCUMENTS_MAX: usize = 4_096;
+
+/// Most authors in a version vector, and in a list of authors. Of those left out a peer gives all it has.
+pub const VECTOR_AUTHORS_MAX: usize = 65_536;
+
+/// Most tips of one author in a version vector: an author that forked more often lied that often.
+pub const VECTOR_TIPS_MAX: usize = 64;
+
+/// Most changes in one frame of version 2.
+pub const FRAME_CHANGES_MAX: usize = 65_536;
+
+/// Most bytes that the changes of one frame of version 2 take in their canonical encoding, however well they are
+/// compressed.
+pub const FRAME_CHANGE_BYTES_MAX: usize = 32 << 20;
+
+/// Most digests in one ask.
+pub const ASK_DIGESTS_MAX: usize = 256;
+
+/// Longest presence, in bytes.
+pub const PRESENCE_BYTES_MAX: usize = 1 << 10;
+
+/// Longest request or reply of a call, in bytes.
+pub const CALL_BYTES_MAX: usize = 4 << 20;
+
+/// Most grants and revocations in one frame.
+pub const RECORDS_MAX: usize = 4_096;
+
+/// Longest grant or revocation, in bytes.
+pub const RECORD_BYTES_MAX: usize = 1 << 10;

@@ -58,6 +58,26 @@ impl History {
         settled: &BTreeSet<AuthorId>,
         accepts: Option<&BTreeSet<AuthorId>>,
     ) -> Holdings {
+        let wanted = accepts.map(|accepts| {
+            let tips =
+                self.branches().iter().filter(|branch| accepts.contains(&self.author_id(branch.author)));
+            let tips: Vec<ChangeIx> = tips.filter_map(|branch| branch.changes.last().copied()).collect();
+            self.past_of(&tips)
+        });
+        let (past, unsure, end) = (Past::default(), BTreeSet::new(), self.row_count());
+        let mut holdings = Holdings { past, wanted, unsure, next: end, end };
+        self.learn_holdings(&mut holdings, theirs, common, settled);
+        holdings
+    }
+
+    /// Notes what else the peer holds, and of whom its chain is not in doubt any more. O(authors).
+    pub(crate) fn learn_holdings(
+        &self,
+        holdings: &mut Holdings,
+        theirs: &BTreeMap<AuthorId, Vec<(u64, Digest)>>,
+        common: &[Digest],
+        settled: &BTreeSet<AuthorId>,
+    ) {
         let mut known: Vec<ChangeIx> = common.iter().filter_map(|digest| self.find(digest)).collect();
         let mut unsure = BTreeSet::new();
         for (author, tips) in theirs {
@@ -71,19 +91,13 @@ impl History {
                 }
             }
         }
-        let past = self.past_of(&known);
-        let wanted = accepts.map(|accepts| {
-            let tips = self.branches().iter().filter(|branch| accepts.contains(&self.author_id(branch.author)));
-            let tips: Vec<ChangeIx> = tips.filter_map(|branch| branch.changes.last().copied()).collect();
-            self.past_of(&tips)
-        });
-        let end = self.row_count();
+        holdings.past.merge(&self.past_of(&known));
+        holdings.unsure = unsure;
         let first_missing = (0..).zip(self.branches()).filter_map(|(number, branch)| {
-            let held = past.seq_of(number).max(branch.first_seq - 1);
+            let held = holdings.past.seq_of(number).max(branch.first_seq - 1);
             branch.changes.get((held + 1 - branch.first_seq) as usize).copied()
         });
-        let next = first_missing.min().unwrap_or(end);
-        Holdings { past, wanted, unsure, next, end }
+        holdings.next = first_missing.min().unwrap_or(holdings.end);
     }
 
     /// The next changes that a peer lacks, each after its past, up to so many and so many bytes, but at least one
@@ -112,12 +126,20 @@ impl History {
             } else {
                 open.insert(row.branch);
             }
+            holdings.past.raise(row.branch, row.seq);
             let change = self.change(ix);
             size += change.bytes().len();
             missing.push(Missing { change, is_vouched: row.is_vouched });
         }
         holdings.next = if missing.is_empty() { holdings.end } else { next };
         missing
+    }
+
+    /// The seq and the digest of the change that an author's next one follows.
+    pub(crate) fn tip_of(&self, author: &AuthorId) -> Option<(u64, Digest)> {
+        let branches = self.branches_of(author).filter_map(|branch| self.branches().get(branch as usize));
+        let tips = branches.filter_map(|branch| branch.changes.last());
+        tips.map(|tip| (self.row(*tip).seq.into(), self.digest(*tip))).max()
     }
 
     /// The change at a seq of the chain that ends with a change. O(forks of the chain).

@@ -1,6 +1,6 @@
 //! Whose changes are let in, changed while the replica runs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use bft_json_crdt::{AuthorId, Batch, CrdtNode};
 
@@ -22,6 +22,7 @@ impl<T: CrdtNode> Replica<T> {
     ) -> Result<(Batch, Ticket), ApplyError> {
         self.admit()?;
         let mut state = self.write().map_err(|reason| ApplyError::Failed { reason })?;
+        self.shared.trust.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&trust);
         let batch = state.base.set_trust(trust);
         let records = batch.applied.iter().map(|change| {
             let brought_by = state.waiting.remove(&change.digest());

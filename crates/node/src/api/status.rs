@@ -119,6 +119,10 @@ fn peer(peer: &PeerStatus) -> Value {
         "since_ms": peer.since_ms,
         "received_ops": peer.stats.received_ops,
         "sent_ops": peer.stats.sent_ops,
+        "version": peer.version,
+        "key": peer.key.map(|key| key.to_string()),
+        "name": peer.name,
+        "held_there": peer.held_there.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "held_back_ops": peer.stats.held_back_ops,
         "bad_frames": peer.stats.bad_frames,
     })

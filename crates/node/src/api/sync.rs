@@ -5,6 +5,7 @@ use std::future::{Ready, ready};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use gangline_transport::asks_for_v2;
 use http::{HeaderValue, StatusCode, header};
 
 use super::App;
@@ -18,7 +19,7 @@ pub(super) fn enter(State(app): State<App>, request: Request) -> Ready<Result<Re
 }
 
 fn accept(app: &App, mut request: Request) -> Result<Response, Problem> {
-    if app.policy == Policy::Tokens && !app.allow_v1 {
+    if app.policy == Policy::Tokens && !app.allow_v1 && !asks_for_v2(&request) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "v1_sync_refused",

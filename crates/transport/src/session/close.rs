@@ -69,6 +69,36 @@ pub enum CloseReason {
     /// A full causal queue evicted an op of this session. A reconnect brings a fresh bulk.
     #[error("a change of this session was evicted from the causal queue")]
     Evicted,
+    /// The peer's key may not connect here, or is not that of its proof.
+    #[error("refused: {reason}")]
+    Refused {
+        /// What the peer was told.
+        reason: String,
+    },
+    /// The peer refused this node.
+    #[error("the peer refused: {reason}")]
+    RefusedByPeer {
+        /// What it says.
+        reason: String,
+    },
+    /// The peer sent a frame at the wrong time, or one that answers nothing.
+    #[error("the peer broke the protocol: {what}")]
+    Protocol {
+        /// What it did.
+        what: &'static str,
+    },
+    /// What the peer said it gave did not come, although it was asked for once more.
+    #[error("{changes} changes that the peer says it gave did not come")]
+    Incomplete {
+        /// How many of its tips are missing.
+        changes: usize,
+    },
+    /// The peer did not say who it is in time.
+    #[error("no hello and proof within {ms} ms")]
+    NoHello {
+        /// The time.
+        ms: u64,
+    },
     /// This node can no longer store ops.
     #[error("this node's op log failed: {error}")]
     StoreFailed {
@@ -92,6 +122,11 @@ impl CloseReason {
             Self::Idle { .. } => "idle",
             Self::DependencyTimeout { .. } => "dependency_timeout",
             Self::Evicted => "evicted",
+            Self::Refused { .. } => "refused",
+            Self::RefusedByPeer { .. } => "refused_by_peer",
+            Self::Protocol { .. } => "protocol",
+            Self::Incomplete { .. } => "incomplete",
+            Self::NoHello { .. } => "no_hello",
             Self::StoreFailed { .. } => "store_failed",
         }
     }
@@ -100,10 +135,10 @@ impl CloseReason {
     #[must_use]
     pub fn code(&self) -> u16 {
         match self {
-            Self::ByPeer { .. } => 1000,
+            Self::ByPeer { .. } | Self::RefusedByPeer { .. } => 1000,
             Self::Stopping => 1001,
             Self::Lost { .. } => 1002,
-            Self::TooManyBadFrames { .. } => 1008,
+            Self::TooManyBadFrames { .. } | Self::Refused { .. } | Self::Protocol { .. } => 1008,
             Self::FrameTooLarge { .. } => 1009,
             Self::StoreFailed { .. } => 1011,
             // "Try again later": a new session starts with a fresh bulk.
@@ -111,6 +146,8 @@ impl CloseReason {
             | Self::NoProgress { .. }
             | Self::Idle { .. }
             | Self::DependencyTimeout { .. }
+            | Self::Incomplete { .. }
+            | Self::NoHello { .. }
             | Self::Evicted => 1013,
         }
     }

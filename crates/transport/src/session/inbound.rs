@@ -1,11 +1,9 @@
 //! The receiving half: one batch at a time, and what was bad in it.
 
-use std::collections::VecDeque;
-
 use bft_json_crdt::{Change, OpState};
 
 use super::received::{Frame, Received};
-use super::{CloseReason, Effect, Millis, SessionSettings, SessionStats};
+use super::{Effect, Millis, SessionSettings, SessionStats};
 
 /// The batch that is being applied: whose changes they are, frame by frame.
 #[derive(Default)]
@@ -13,7 +11,6 @@ pub(super) struct Inbound {
     frames: Vec<Frame>,
     changes: Vec<Change>,
     step: Step,
-    bad: VecDeque<Millis>,
     /// A batch for which there was no room, and when to try it again.
     again: Option<(Millis, Vec<Change>)>,
 }
@@ -112,17 +109,5 @@ impl Inbound {
     /// The batch is durable: the next one may come.
     pub(super) fn stored(&mut self) {
         self.step = Step::Receiving;
-    }
-
-    /// Counts a bad frame.
-    pub(super) fn count_bad(&mut self, now: Millis, settings: &SessionSettings) -> Option<CloseReason> {
-        while self.bad.front().is_some_and(|at| now >= at.plus(settings.bad_frames_window_ms)) {
-            self.bad.pop_front();
-        }
-        self.bad.push_back(now);
-        (self.bad.len() >= settings.bad_frames_max).then_some(CloseReason::TooManyBadFrames {
-            count: self.bad.len(),
-            window_ms: settings.bad_frames_window_ms,
-        })
     }
 }

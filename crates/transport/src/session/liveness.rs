@@ -2,7 +2,7 @@
 
 use super::{CloseReason, Millis, SessionSettings};
 
-pub(super) struct Liveness {
+pub(crate) struct Liveness {
     heard: Millis,
     spoke: Millis,
     pinged: Millis,
@@ -13,19 +13,19 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    pub(super) fn new(now: Millis) -> Self {
+    pub(crate) fn new(now: Millis) -> Self {
         Self { heard: now, spoke: now, pinged: now, received_bytes: 0, written_bytes: 0, is_listening: true }
     }
 
-    pub(super) fn heard(&mut self, now: Millis) {
+    pub(crate) fn heard(&mut self, now: Millis) {
         self.heard = now;
     }
 
-    pub(super) fn spoke(&mut self, now: Millis) {
+    pub(crate) fn spoke(&mut self, now: Millis) {
         self.spoke = now;
     }
 
-    pub(super) fn listen(&mut self, now: Millis, is_listening: bool) {
+    pub(crate) fn listen(&mut self, now: Millis, is_listening: bool) {
         if is_listening && !self.is_listening {
             self.heard = now;
         }
@@ -33,7 +33,7 @@ impl Liveness {
     }
 
     /// Takes the socket's counters; tells whether it has written something since the last time.
-    pub(super) fn traffic(&mut self, now: Millis, received: u64, written: u64) -> bool {
+    pub(crate) fn traffic(&mut self, now: Millis, received: u64, written: u64) -> bool {
         if received != self.received_bytes {
             self.received_bytes = received;
             self.heard = now;
@@ -47,7 +47,7 @@ impl Liveness {
     }
 
     /// Tells whether a ping is due, and if so counts it as sent.
-    pub(super) fn take_ping(&mut self, now: Millis, settings: &SessionSettings) -> bool {
+    pub(crate) fn take_ping(&mut self, now: Millis, settings: &SessionSettings) -> bool {
         let due = now >= self.next_ping(settings);
         if due {
             self.pinged = now;
@@ -56,14 +56,14 @@ impl Liveness {
         due
     }
 
-    pub(super) fn deadline(&self, settings: &SessionSettings) -> Millis {
+    pub(crate) fn deadline(&self, settings: &SessionSettings) -> Millis {
         match self.is_listening {
             true => self.next_ping(settings).min(self.heard.plus(settings.idle_ms)),
             false => self.next_ping(settings),
         }
     }
 
-    pub(super) fn overdue(&self, now: Millis, settings: &SessionSettings) -> Option<CloseReason> {
+    pub(crate) fn overdue(&self, now: Millis, settings: &SessionSettings) -> Option<CloseReason> {
         (self.is_listening && now >= self.heard.plus(settings.idle_ms))
             .then_some(CloseReason::Idle { ms: settings.idle_ms })
     }

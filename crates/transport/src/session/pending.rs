@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bft_json_crdt::{Change, Digest};
 
-use super::{CloseReason, Effect, Millis, SessionSettings};
+use super::{CloseReason, Effect, Evicted, Millis, SessionSettings};
 
 /// How many newly waiting ops are noted before the list is compared with the causal queue.
 const PRUNE_EVERY: usize = 1_024;
 
 #[derive(Default)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     since: BTreeMap<Digest, Millis>,
     held: BTreeSet<Digest>,
     oldest: Option<Millis>,
@@ -24,8 +24,21 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Tells whether trust holds a change back, or one that it stands on.
+    pub(crate) fn is_held(&self, digest: &Digest) -> bool {
+        self.held.contains(digest)
+    }
+
+    /// As [`Self::check`], for a link.
+    pub(crate) fn check_due(&mut self, now: Millis, settings: &SessionSettings) -> Option<Vec<Digest>> {
+        match self.check(now, settings) {
+            Some(Effect::CheckPending(digests)) => Some(digests),
+            _ => None,
+        }
+    }
+
     /// Notes an op that waits. Tells whether trust is what holds it back.
-    pub(super) fn note(&mut self, now: Millis, change: &Change, is_untrusted: bool) -> bool {
+    pub(crate) fn note(&mut self, now: Millis, change: &Change, is_untrusted: bool) -> bool {
         let digest = change.digest();
         let stands_on_held =
             || change.prev().iter().chain(change.deps()).any(|past| self.held.contains(past));
@@ -40,12 +53,12 @@ impl Pending {
         is_held
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.since.len()
     }
 
     /// Asks which of the noted ops still wait, when that is due.
-    pub(super) fn check(&mut self, now: Millis, settings: &SessionSettings) -> Option<Effect> {
+    pub(crate) fn check(&mut self, now: Millis, settings: &SessionSettings) -> Option<Effect> {
         let is_due = self.deadline(settings).is_some_and(|due| now >= due);
         if self.is_checking || !(is_due || self.noted >= PRUNE_EVERY) {
             return None;
@@ -56,7 +69,7 @@ impl Pending {
     }
 
     /// Takes the answer: which of the noted ops wait no longer.
-    pub(super) fn checked(
+    pub(crate) fn checked(
         &mut self,
         now: Millis,
         released: &[Digest],
@@ -72,12 +85,20 @@ impl Pending {
         Some(CloseReason::DependencyTimeout { digest: *digest, ms: settings.pending_ms })
     }
 
+    /// Tells whether what was evicted may have come by this session.
+    pub(crate) fn is_hit_by(&self, evicted: &Evicted) -> bool {
+        match evicted {
+            Evicted::Changes(digests) => self.has_any(digests),
+            Evicted::Unknown => self.len() > 0,
+        }
+    }
+
     /// Tells whether one of `evicted` came by this session.
-    pub(super) fn has_any(&self, evicted: &[Digest]) -> bool {
+    pub(crate) fn has_any(&self, evicted: &[Digest]) -> bool {
         evicted.iter().any(|digest| self.since.contains_key(digest))
     }
 
-    pub(super) fn deadline(&self, settings: &SessionSettings) -> Option<Millis> {
+    pub(crate) fn deadline(&self, settings: &SessionSettings) -> Option<Millis> {
         if self.is_checking {
             return None;
         }

@@ -3,7 +3,7 @@
 use gangline_wire::limits::BULK_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
-/// Bounds of a session with a peer that speaks version 1.
+/// Bounds of a session with a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSettings {
@@ -13,6 +13,10 @@ pub struct SessionSettings {
     pub send_ops_max: usize,
     /// Most bytes of changes that are read from the log, and then sent, at a time.
     pub send_bytes_max: usize,
+    /// Most changes in one frame of what a peer lacks when the two meet.
+    pub give_ops_max: usize,
+    /// Most bytes of changes in one frame of what a peer lacks when the two meet, before compression.
+    pub give_bytes_max: usize,
     /// Most frames that are taken from the socket and applied as one batch.
     pub batch_frames_max: usize,
     /// Most bytes of frames that are taken from the socket and applied as one batch; one frame always is.
@@ -34,6 +38,8 @@ pub struct SessionSettings {
     pub bad_frames_max: usize,
     /// See `bad_frames_max`.
     pub bad_frames_window_ms: u64,
+    /// How long a peer that speaks version 2 may take to say who it is.
+    pub hello_ms: u64,
     /// When a batch is tried again for which the disk had no room.
     pub busy_ms: u64,
     /// How long a session that is being stopped may go on sending what is durable.
@@ -46,6 +52,8 @@ impl Default for SessionSettings {
             bulk_bytes_max: BULK_BYTES_MAX,
             send_ops_max: 512,
             send_bytes_max: 256 << 10,
+            give_ops_max: 8_192,
+            give_bytes_max: 2 << 20,
             batch_frames_max: 1_024,
             batch_bytes_max: 1 << 20,
             lag_ops_max: 10_000,
@@ -56,6 +64,7 @@ impl Default for SessionSettings {
             pending_ms: 30_000,
             bad_frames_max: 1_000,
             bad_frames_window_ms: 60_000,
+            hello_ms: 10_000,
             busy_ms: 50,
             drain_ms: 3_000,
         }

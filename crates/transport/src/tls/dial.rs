@@ -11,7 +11,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, Sig
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{CHANNEL_LABEL, CertPin, Channel, Stream, TlsError, provider};
+use super::{CHANNEL_LABEL, CertPin, Stream, TlsError, provider};
+use crate::server::Channel;
 
 /// Makes TLS connections to servers whose certificate it can check. Cheap to clone.
 #[derive(Clone)]

@@ -10,7 +10,8 @@ use rustls::server::NoServerSessionStorage;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::{CHANNEL_LABEL, CertPin, Channel, Stream, TlsError, provider};
+use super::{CHANNEL_LABEL, CertPin, Stream, TlsError, provider};
+use crate::server::Channel;
 
 /// Takes TLS connections in. Cheap to clone.
 #[derive(Clone)]

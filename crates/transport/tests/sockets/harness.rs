@@ -51,7 +51,7 @@ impl Node {
         let addr = listener.local_addr().expect("it is bound");
         let stop = CancellationToken::new();
         let source = Arc::new(replica.clone());
-        let transport = Transport::new(source, Arc::new(|| 1_000), settings, stop.clone());
+        let transport = Transport::new(vec![source], None, Arc::new(|| 1_000), settings, stop.clone());
         tokio::spawn(accept_all(listener, transport.clone(), stop.clone()));
         Self { replica, transport, addr, stop }
     }

@@ -9,6 +9,7 @@
 mod golden;
 mod hostile;
 mod round_trip;
+mod v2;
 
 use bft_json_crdt::json_crdt::{BaseCrdt, CrdtNode, JsonValue, SignedOp, add_crdt_fields};
 use bft_json_crdt::keypair::Keypair;

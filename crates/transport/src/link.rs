@@ -1,0 +1,563 @@
+//! The session of version 2 with one peer, as a machine: no socket, no clock, no randomness, no lock.
+//!
+//! *The drive contract* is that of the session of version 1: one [`Link::handle`], then [`Link::poll_effect`] until
+//! `None`, then wait for the next input or for [`Link::next_deadline`] (answered by [`LinkInput::Tick`]).
+//!
+//! ```text
+//! each side     hello ─► proof ─► vector, where roots differ ─► changes … end ─► live
+//! ```
+//!
+//! Both sides do the same at the same time. A side gives the other what that lacks by its vector
+//! ([`Query::Give`]), and says `end`. An author of whom the other names a tip that is unknown here is left out at
+//! first: the other may just be ahead. When the other has said its `end` and the tip is still unknown, the
+//! chains part, and where they do is searched (`search.rs`). From then on a document's durable log is told as it
+//! grows. Sending is a pull from the log, receiving a pull from the socket: what is in memory is one batch each way,
+//! whatever the peer does, and a slow peer is a number that grows late.
+
+mod calls;
+mod document;
+mod effect;
+mod give;
+mod incoming;
+mod query;
+mod search;
+mod take;
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bft_json_crdt::{AuthorId, DocumentId, Keypair};
+use bytes::Bytes;
+use gangline_doc::{LogSeq, OriginId};
+use gangline_wire::v2::{self, Frame, Hello, HelloDocument, RefuseCode, Transcript};
+
+use self::calls::Calls;
+use self::document::{Document, Question, Step};
+pub use self::effect::{LinkEffect, LinkInput, LinkNotice};
+use self::incoming::Content;
+pub use self::incoming::{Incoming, understand};
+pub use self::query::{Answer, Query, answer};
+use self::take::Taking;
+use crate::gate::PeerRights;
+use crate::session::{BadFrames, CloseReason, Liveness, Millis, Pending, SessionSettings, SessionStats};
+
+/// Frames that wait for the socket before nothing more is read from it.
+const OUTBOX_FRAMES_MAX: usize = 64;
+
+/// What a link starts with.
+#[derive(Clone, Debug)]
+pub struct LinkStart {
+    /// Names the link in the replicas.
+    pub origin: OriginId,
+    /// This node dialled.
+    pub is_dialer: bool,
+    /// Fresh random bytes.
+    pub nonce: [u8; 32],
+    /// The name of the encrypted channel, if there is one that ends in this program.
+    pub channel: Option<[u8; 32]>,
+    /// The documents, and how much of each log is durable.
+    pub documents: Vec<(DocumentId, LogSeq)>,
+    /// Grants and revocations to tell.
+    pub records: Vec<Bytes>,
+}
+
+/// The session with one peer that speaks version 2.
+pub struct Link {
+    settings: SessionSettings,
+    keypair: Keypair,
+    start: LinkStart,
+    started: Millis,
+    documents: Vec<Document>,
+    /// By the peer's number of a document, this node's.
+    numbers: Vec<Option<usize>>,
+    greeting: Greeting,
+    rights: PeerRights,
+    inbox: VecDeque<Incoming>,
+    is_receiving: bool,
+    taking: Taking,
+    outbox: VecDeque<Bytes>,
+    is_sending: bool,
+    sending_since: Millis,
+    /// Whose turn it is to be given or told.
+    turn: usize,
+    presence: Option<Bytes>,
+    calls: Calls,
+    pending: Pending,
+    liveness: Liveness,
+    bad_frames: BadFrames,
+    stats: SessionStats,
+    effects: VecDeque<LinkEffect>,
+    is_caught_up: bool,
+    stops_at: Option<Millis>,
+    /// Ends the link once what is in the outbox is sent.
+    last_words: Option<CloseReason>,
+    closed: Option<CloseReason>,
+}
+
+/// How far the two have introduced themselves.
+#[derive(Debug, Default)]
+struct Greeting {
+    said: Option<Vec<u8>>,
+    heard: Option<(Hello, Bytes)>,
+    transcript: Option<Transcript>,
+    is_asking: bool,
+    peer: Option<AuthorId>,
+}
+
+impl Link {
+    /// Starts a link over a socket that is open.
+    #[must_use]
+    pub fn new(now: Millis, keypair: Keypair, start: LinkStart, settings: SessionSettings) -> Self {
+        let documents =
+            start.documents.iter().map(|(id, durable)| Document::new(*id, *durable)).collect::<Vec<_>>();
+        let mut link = Self {
+            keypair,
+            started: now,
+            documents,
+            numbers: Vec::new(),
+            greeting: Greeting::default(),
+            rights: PeerRights { read: false, write: false, name: None },
+            inbox: VecDeque::new(),
+            is_receiving: false,
+            taking: Taking::default(),
+            outbox: VecDeque::new(),
+            is_sending: false,
+            sending_since: now,
+            turn: 0,
+            presence: None,
+            calls: Calls::default(),
+            pending: Pending::default(),
+            liveness: Liveness::new(now),
+            bad_frames: BadFrames::default(),
+            stats: SessionStats::default(),
+            effects: VecDeque::new(),
+            is_caught_up: false,
+            stops_at: None,
+            last_words: None,
+            closed: None,
+            start,
+            settings,
+        };
+        for document in 0..link.documents.len() {
+            link.ask(document, Question::Survey, Query::Survey);
+        }
+        link.advance(now);
+        link
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Millis, input: LinkInput) {
+        if self.closed.is_some() {
+            return;
+        }
+        match input {
+            LinkInput::Received(frames) => {
+                self.is_receiving = false;
+                self.liveness.heard(now);
+                self.stats.received_frames += frames.len() as u64;
+                if self.stops_at.is_none() {
+                    self.inbox.extend(frames);
+                }
+            }
+            LinkInput::Answered(document, answer) => self.answered(document, answer),
+            LinkInput::Applied(Ok(applied)) => self.applied(now, &applied),
+            LinkInput::Busy(changes) => self.taking.busy(now, changes, &self.settings),
+            LinkInput::Stored(Ok(())) => self.stored(now),
+            LinkInput::Entries(document, Ok(entries)) => self.entries(document, entries),
+            LinkInput::Applied(Err(error))
+            | LinkInput::Stored(Err(error))
+            | LinkInput::Entries(_, Err(error)) => self.close(CloseReason::StoreFailed { error }),
+            LinkInput::Sent => {
+                self.is_sending = false;
+                self.liveness.spoke(now);
+            }
+            LinkInput::Admitted(verdict) => self.admitted(verdict),
+            LinkInput::Served { id, result } => self.served(id, result),
+            LinkInput::Released(digests) => {
+                if let Some(reason) = self.pending.checked(now, &digests, &self.settings) {
+                    self.close(reason);
+                }
+            }
+            LinkInput::Durable(document, durable) => {
+                if let Some(document) = self.documents.get_mut(document) {
+                    document.durable = document.durable.max(durable);
+                }
+            }
+            LinkInput::Evicted(evicted) => {
+                if self.pending.is_hit_by(&evicted) {
+                    self.close(CloseReason::Evicted);
+                }
+            }
+            LinkInput::Presence(presence) => self.presence = Some(presence),
+            LinkInput::Records(records) => self.tell_records(records),
+            LinkInput::Call { id, method, body } => self.call(id, method, body),
+            LinkInput::Traffic { received, written } => {
+                if self.liveness.traffic(now, received, written) {
+                    self.sending_since = now;
+                }
+            }
+            LinkInput::Tick => {}
+            LinkInput::Stop => {
+                self.stops_at.get_or_insert(now.plus(self.settings.drain_ms));
+                self.inbox.clear();
+            }
+            LinkInput::Ended(reason) => self.close(reason),
+        }
+        self.tick(now);
+        self.advance(now);
+    }
+
+    /// Returns what is to be done next.
+    pub fn poll_effect(&mut self) -> Option<LinkEffect> {
+        self.effects.pop_front()
+    }
+
+    /// Returns when [`LinkInput::Tick`] is due at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        if self.closed.is_some() {
+            return None;
+        }
+        let deadlines = [
+            Some(self.liveness.deadline(&self.settings)),
+            self.is_sending.then(|| self.sending_since.plus(self.settings.progress_ms)),
+            self.greeting.peer.is_none().then(|| self.started.plus(self.settings.hello_ms)),
+            self.taking.deadline(),
+            self.pending.deadline(&self.settings),
+            self.stops_at,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        self.stats
+    }
+
+    /// Returns the peer, once it has proved its key and was admitted.
+    #[must_use]
+    pub fn peer(&self) -> Option<AuthorId> {
+        self.greeting.peer
+    }
+
+    /// Tells whether both sides have told each other all that they held when they met.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.is_caught_up
+    }
+
+    /// Returns how many entries of the logs the peer has not been told.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.documents.iter().map(Document::behind).sum()
+    }
+
+    /// Returns how many changes of this link are known to wait for others.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Returns why the link has ended, if it has.
+    #[must_use]
+    pub fn closed(&self) -> Option<&CloseReason> {
+        self.closed.as_ref()
+    }
+
+    fn ask(&mut self, at: usize, question: Question, query: Query) {
+        if let Some(document) = self.documents.get_mut(at) {
+            document.is_busy = true;
+            document.question = question;
+            self.effects.push_back(LinkEffect::Query(at, query));
+        }
+    }
+
+    fn say(&mut self, frame: &Frame) {
+        self.outbox.push_back(v2::encode(frame).into());
+    }
+
+    /// Says hello once it is known, and on disk, what there is to say.
+    fn greet(&mut self) {
+        let is_ready = |document: &Document| {
+            !matches!(document.question, Question::Survey) && document.durable >= document.end
+        };
+        if self.greeting.said.is_none() && self.documents.iter().all(is_ready) {
+            let documents = self.documents.iter();
+            let hello = Hello {
+                key: self.keypair.author(),
+                nonce: self.start.nonce,
+                is_bound: self.start.channel.is_some(),
+                documents: documents.map(|it| HelloDocument { id: it.id, root: it.root }).collect(),
+            };
+            let bytes = v2::encode(&Frame::Hello(hello));
+            self.outbox.push_back(bytes.clone().into());
+            self.greeting.said = Some(bytes);
+        }
+        if self.greeting.transcript.is_none()
+            && let (Some(said), Some((heard, bytes))) = (&self.greeting.said, &self.greeting.heard)
+        {
+            let channel = self.start.channel.filter(|_| heard.is_bound);
+            let transcript = match self.start.is_dialer {
+                true => Transcript::new(said, bytes, channel),
+                false => Transcript::new(bytes, said, channel),
+            };
+            let signature = self.keypair.sign(&transcript.message(self.start.is_dialer));
+            self.greeting.transcript = Some(transcript);
+            self.say(&Frame::Proof(signature));
+        }
+    }
+
+    fn hello(&mut self, hello: Hello, bytes: Bytes) {
+        if self.greeting.heard.is_some() {
+            return self.broken("a second hello");
+        }
+        self.greeting.heard = Some((hello, bytes));
+    }
+
+    fn proof(&mut self, signature: &[u8; 64]) {
+        let (Some((hello, _)), Some(transcript)) = (&self.greeting.heard, &self.greeting.transcript) else {
+            return self.broken("a proof before the hellos");
+        };
+        if self.greeting.peer.is_some() {
+            return self.broken("a second proof");
+        }
+        let key = hello.key;
+        if !key.verify(&transcript.message(!self.start.is_dialer), signature) {
+            return self.refuse(RefuseCode::BadProof, "the proof is not that of the key in the hello".into());
+        }
+        self.greeting.is_asking = true;
+        self.effects.push_back(LinkEffect::Admit(key));
+    }
+
+    fn admitted(&mut self, verdict: Result<PeerRights, String>) {
+        self.greeting.is_asking = false;
+        let rights = match verdict {
+            Ok(rights) => rights,
+            Err(reason) => return self.refuse(RefuseCode::NotTrusted, reason),
+        };
+        let Some((hello, _)) = &self.greeting.heard else { return };
+        let (peer, theirs) = (hello.key, hello.documents.clone());
+        self.greeting.peer = Some(peer);
+        let name = rights.name.clone();
+        self.rights = rights;
+        self.effects.push_back(LinkEffect::Notice(LinkNotice::Established { peer, name }));
+        let records = std::mem::take(&mut self.start.records);
+        self.tell_records(records);
+        for document in theirs {
+            let ours = self.documents.iter().position(|own| own.id == document.id);
+            self.numbers.push(ours);
+            let Some((at, own)) = ours.and_then(|at| Some((at, self.documents.get_mut(at)?))) else {
+                continue;
+            };
+            own.is_shared = true;
+            if own.root == document.root {
+                own.step = Step::Live;
+                own.cursor = own.end;
+                own.has_their_end = true;
+                own.has_their_final_end = true;
+                own.theirs = own.vector.clone();
+                let vector = own.vector.clone();
+                self.effects.push_back(LinkEffect::Notice(LinkNotice::Acked { document: at, vector }));
+            } else {
+                own.step = Step::Comparing;
+                self.say_vector(at);
+            }
+        }
+    }
+
+    fn tell_records(&mut self, records: Vec<Bytes>) {
+        if records.is_empty() || self.greeting.peer.is_none() {
+            self.start.records.extend(records);
+            return;
+        }
+        self.say(&Frame::Records(records));
+    }
+
+    /// Goes through what came, up to something that has to be done first.
+    fn read_inbox(&mut self, now: Millis) {
+        while self.closed.is_none()
+            && self.last_words.is_none()
+            && !self.greeting.is_asking
+            && self.taking.is_free()
+            && self.outbox.len() < OUTBOX_FRAMES_MAX
+            && let Some(incoming) = self.inbox.pop_front()
+        {
+            let Incoming { content, bad } = incoming;
+            if let Some(reason) = bad {
+                self.count_bad(now, reason);
+            }
+            let is_open = self.greeting.peer.is_some();
+            match content {
+                Content::Nothing => {}
+                Content::Hello(hello, bytes) => {
+                    self.hello(hello, bytes);
+                    self.greet();
+                }
+                Content::Frame(Frame::Proof(signature)) => self.proof(&signature),
+                Content::Frame(Frame::Refuse { reason, .. }) => {
+                    self.close(CloseReason::RefusedByPeer { reason });
+                }
+                Content::Frame(_) | Content::Ops(_) if !is_open => self.broken("a frame before its proof"),
+                Content::Ops(changes) => {
+                    match self.documents.iter().position(|document| document.id == DocumentId::DEFAULT) {
+                        Some(board) => self.take(now, board, changes),
+                        None => self.count_bad(now, "an op of the board, which is not here".to_owned()),
+                    }
+                }
+                Content::Frame(frame) => self.frame(now, frame),
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Millis, frame: Frame) {
+        match frame {
+            Frame::Vector { document, vector, accepts } => self.vector(document, vector, accepts),
+            Frame::Changes { document, changes } => match self.shared(document) {
+                Some(document) => self.take(now, document, changes),
+                None => self.broken("changes of a document that is not shared"),
+            },
+            Frame::End { document, is_final, vector } => self.their_end(document, is_final, &vector),
+            Frame::Ask { document, author, digests } => self.asked(document, author, digests),
+            Frame::Have { document, author, held } => self.have(document, author, &held),
+            Frame::Ack { document, vector } => {
+                if let Some(document) = self.shared(document) {
+                    self.effects.push_back(LinkEffect::Notice(LinkNotice::Acked { document, vector }));
+                }
+            }
+            Frame::Held { document, authors } => {
+                if let Some(document) = self.shared(document) {
+                    let authors = authors.into_iter().collect();
+                    self.effects.push_back(LinkEffect::Notice(LinkNotice::HeldThere { document, authors }));
+                }
+            }
+            Frame::Presence(presence) => {
+                self.effects.push_back(LinkEffect::Notice(LinkNotice::Presence(presence)));
+            }
+            Frame::Call { id, method, body } => self.called(id, method, body),
+            Frame::Reply { id, is_done, body } => self.replied(id, is_done, body),
+            Frame::Records(records) => self.effects.push_back(LinkEffect::Learn(records)),
+            Frame::Hello(_) | Frame::Proof(_) | Frame::Refuse { .. } => {}
+        }
+    }
+
+    fn shared(&self, number: u32) -> Option<usize> {
+        let at = (*self.numbers.get(number as usize)?)?;
+        self.documents.get(at).filter(|document| document.is_shared).map(|_| at)
+    }
+
+    fn count_bad(&mut self, now: Millis, reason: String) {
+        self.stats.bad_frames += 1;
+        self.effects.push_back(LinkEffect::Notice(LinkNotice::BadFrame { reason }));
+        if let Some(reason) = self.bad_frames.count(now, &self.settings) {
+            self.close(reason);
+        }
+    }
+
+    /// Acts on deadlines that have passed.
+    fn tick(&mut self, now: Millis) {
+        if self.closed.is_some() {
+            return;
+        }
+        let (progress_ms, hello_ms) = (self.settings.progress_ms, self.settings.hello_ms);
+        let is_stuck = self.is_sending && now >= self.sending_since.plus(progress_ms);
+        let is_silent = self.greeting.peer.is_none() && now >= self.started.plus(hello_ms);
+        let overdue = is_stuck
+            .then_some(CloseReason::NoProgress { ms: progress_ms })
+            .or_else(|| is_silent.then_some(CloseReason::NoHello { ms: hello_ms }))
+            .or_else(|| self.liveness.overdue(now, &self.settings))
+            .or_else(|| self.stops_at.filter(|at| now >= *at).map(|_| CloseReason::Stopping));
+        if let Some(reason) = overdue {
+            return self.close(reason);
+        }
+        if self.liveness.take_ping(now, &self.settings) {
+            self.effects.push_back(LinkEffect::Ping);
+        }
+        if let Some((document, changes)) = self.taking.retry(now) {
+            self.effects.push_back(LinkEffect::Apply(document, changes));
+        }
+        let due = self.pending.check_due(now, &self.settings);
+        self.effects.extend(due.map(LinkEffect::CheckPending));
+    }
+
+    /// Does all that can be done now.
+    fn advance(&mut self, now: Millis) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.greet();
+        self.read_inbox(now);
+        if self.greeting.peer.is_some() && self.last_words.is_none() {
+            self.give();
+        }
+        self.flush(now);
+        if self.closed.is_some() {
+            return;
+        }
+        let is_level = self.greeting.peer.is_some() && self.documents.iter().all(Document::is_level);
+        if !self.is_caught_up && is_level {
+            self.is_caught_up = true;
+            self.effects.push_back(LinkEffect::Notice(LinkNotice::CaughtUp));
+        }
+        let is_hungry = self.inbox.is_empty() && self.taking.is_free() && !self.greeting.is_asking;
+        if is_hungry && !self.is_receiving && self.stops_at.is_none() && self.outbox.len() < OUTBOX_FRAMES_MAX
+        {
+            self.is_receiving = true;
+            self.effects.push_back(LinkEffect::Receive);
+        }
+        let is_told = self.outbox.is_empty() && !self.is_sending && self.behind() == 0;
+        if self.stops_at.is_some() && self.taking.is_free() && is_told {
+            self.close(CloseReason::Stopping);
+        }
+    }
+
+    /// Hands what waits to the socket.
+    fn flush(&mut self, now: Millis) {
+        if self.is_sending {
+            return;
+        }
+        if self.greeting.peer.is_some() && self.last_words.is_none() {
+            self.acknowledge();
+            if let Some(presence) = self.presence.take() {
+                self.say(&Frame::Presence(presence));
+            }
+        }
+        if self.outbox.is_empty() {
+            if let Some(reason) = self.last_words.take() {
+                self.close(reason);
+            }
+            return;
+        }
+        self.is_sending = true;
+        self.sending_since = now;
+        self.effects.push_back(LinkEffect::Send(self.outbox.drain(..).collect()));
+    }
+
+    /// Tells the peer why, and then ends.
+    fn refuse(&mut self, code: RefuseCode, reason: String) {
+        self.say(&Frame::Refuse { code, reason: reason.clone() });
+        self.last_words = Some(CloseReason::Refused { reason });
+    }
+
+    fn broken(&mut self, what: &'static str) {
+        self.say(&Frame::Refuse { code: RefuseCode::Protocol, reason: what.to_owned() });
+        self.last_words = Some(CloseReason::Protocol { what });
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        if self.closed.is_none() {
+            self.closed = Some(reason.clone());
+            self.effects.push_back(LinkEffect::Close(reason));
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("peer", &self.greeting.peer)
+            .field("stats", &self.stats)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}

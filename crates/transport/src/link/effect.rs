@@ -1,0 +1,165 @@
+//! What a link wants done, what it is told, and what it reports.
+
+use std::sync::Arc;
+
+use bft_json_crdt::json_crdt::VersionVector;
+use bft_json_crdt::{AuthorId, Change, Digest};
+use bytes::Bytes;
+use gangline_doc::{Entry, LogSeq, ReadLimit};
+
+#[cfg(doc)]
+use super::understand;
+use super::{Answer, Incoming, Query};
+use crate::gate::PeerRights;
+use crate::session::{Applied, CloseReason, Evicted};
+
+/// What a link wants done. Documents go by their place in the list that it was made with.
+#[derive(Debug)]
+#[must_use]
+pub enum LinkEffect {
+    /// Wait for data frames, [`understand`] them, answer [`LinkInput::Received`]. Without it, nothing is read.
+    Receive,
+    /// Answer [`LinkInput::Answered`].
+    Query(usize, Query),
+    /// Apply these changes; answer [`LinkInput::Applied`], then [`LinkInput::Stored`]; or [`LinkInput::Busy`].
+    Apply(usize, Vec<Change>),
+    /// Read a document's durable log; answer [`LinkInput::Entries`].
+    Read {
+        /// The document.
+        document: usize,
+        /// The first entry.
+        from: LogSeq,
+        /// How much.
+        limit: ReadLimit,
+    },
+    /// Hand these frames to the socket; answer [`LinkInput::Sent`] when it has taken all.
+    Send(Vec<Bytes>),
+    /// Ask the gate about the key, which was proved; answer [`LinkInput::Admitted`].
+    Admit(AuthorId),
+    /// Let the gate take these in. Nothing is owed.
+    Learn(Vec<Bytes>),
+    /// Carry out a call; answer [`LinkInput::Served`].
+    Serve {
+        /// Of the call.
+        id: u64,
+        /// What is wanted.
+        method: u32,
+        /// The request.
+        body: Bytes,
+    },
+    /// A call of this side was answered.
+    Replied {
+        /// As given with [`LinkInput::Call`].
+        id: u64,
+        /// The answer, or why there is none.
+        result: Result<Bytes, String>,
+    },
+    /// Look which of these still wait in a document's causal queue; answer [`LinkInput::Released`].
+    CheckPending(Vec<Digest>),
+    /// Send a ping. Nothing is owed.
+    Ping,
+    /// Tell whom it concerns. Nothing is owed.
+    Notice(LinkNotice),
+    /// Close the socket. The link ignores everything from now on.
+    Close(CloseReason),
+}
+
+/// What happens to a link.
+#[derive(Debug)]
+pub enum LinkInput {
+    /// Answers [`LinkEffect::Receive`].
+    Received(Vec<Incoming>),
+    /// Answers [`LinkEffect::Query`].
+    Answered(usize, Answer),
+    /// Answers [`LinkEffect::Apply`]: one state per change, and what the causal queue evicted.
+    Applied(Result<Applied, String>),
+    /// Answers [`LinkEffect::Apply`] too: the disk does not keep up. Here are the changes again.
+    Busy(Vec<Change>),
+    /// Follows a good [`LinkInput::Applied`]: the batch is durable or never will be.
+    Stored(Result<(), String>),
+    /// Answers [`LinkEffect::Read`].
+    Entries(usize, Result<Vec<Arc<Entry>>, String>),
+    /// Answers [`LinkEffect::Send`].
+    Sent,
+    /// Answers [`LinkEffect::Admit`].
+    Admitted(Result<PeerRights, String>),
+    /// Answers [`LinkEffect::Serve`].
+    Served {
+        /// Of the call.
+        id: u64,
+        /// The answer, or why there is none.
+        result: Result<Bytes, String>,
+    },
+    /// Answers [`LinkEffect::CheckPending`]: those that wait no longer.
+    Released(Vec<Digest>),
+    /// A document's log has grown to this length.
+    Durable(usize, LogSeq),
+    /// A causal queue evicted changes, whoever brought them.
+    Evicted(Evicted),
+    /// This node's presence changed.
+    Presence(Bytes),
+    /// This node goes by other grants now.
+    Records(Vec<Bytes>),
+    /// This side wants something of the other.
+    Call {
+        /// Names the call, among those of this side.
+        id: u64,
+        /// What is wanted.
+        method: u32,
+        /// The request.
+        body: Bytes,
+    },
+    /// The socket's counters since the link began. Goes before each [`LinkInput::Tick`].
+    Traffic {
+        /// Bytes received.
+        received: u64,
+        /// Bytes that the socket has taken.
+        written: u64,
+    },
+    /// A deadline may have passed.
+    Tick,
+    /// The link shall end once what is durable is sent.
+    Stop,
+    /// The socket has ended.
+    Ended(CloseReason),
+}
+
+/// What a link reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkNotice {
+    /// The other side has proved its key and may connect.
+    Established {
+        /// The key.
+        peer: AuthorId,
+        /// What this node calls it.
+        name: Option<String>,
+    },
+    /// Both sides have told each other all that they held when they met.
+    CaughtUp,
+    /// A frame, or a part of it, was skipped.
+    BadFrame {
+        /// Why.
+        reason: String,
+    },
+    /// Trust keeps changes waiting.
+    HeldBack {
+        /// How many.
+        count: u64,
+    },
+    /// The other side's trust holds back changes by these authors.
+    HeldThere {
+        /// The document.
+        document: usize,
+        /// The authors.
+        authors: Vec<AuthorId>,
+    },
+    /// The other side holds these, on disk.
+    Acked {
+        /// The document.
+        document: usize,
+        /// The highest of some authors.
+        vector: VersionVector,
+    },
+    /// What somebody does at this moment.
+    Presence(Bytes),
+}

@@ -1,0 +1,146 @@
+//! The receiving half of a link: one batch at a time, and what became of it.
+
+use std::collections::BTreeSet;
+
+use bft_json_crdt::{Change, OpState};
+use gangline_wire::v2::Frame;
+
+use super::incoming::Content;
+use super::{Link, LinkEffect, LinkNotice};
+use crate::session::{Applied, CloseReason, Millis, SessionSettings};
+
+/// The batch that is being applied.
+#[derive(Debug, Default)]
+pub(super) struct Taking {
+    document: usize,
+    changes: Vec<Change>,
+    step: TakeStep,
+    /// A batch for which there was no room, and when to try it again.
+    again: Option<(Millis, Vec<Change>)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum TakeStep {
+    /// There is none.
+    #[default]
+    Free,
+    /// Waits for the replica's verdict.
+    Applying,
+    /// Waits for the log.
+    Storing,
+}
+
+impl Taking {
+    pub(super) fn is_free(&self) -> bool {
+        self.step == TakeStep::Free
+    }
+
+    pub(super) fn busy(&mut self, now: Millis, changes: Vec<Change>, settings: &SessionSettings) {
+        self.again = Some((now.plus(settings.busy_ms), changes));
+    }
+
+    pub(super) fn retry(&mut self, now: Millis) -> Option<(usize, Vec<Change>)> {
+        let (_, changes) = self.again.take_if(|(due, _)| now >= *due)?;
+        Some((self.document, changes))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        self.again.as_ref().map(|(due, _)| *due)
+    }
+}
+
+impl Link {
+    /// Takes changes in, together with those of the same document that came right behind them.
+    pub(super) fn take(&mut self, now: Millis, document: usize, mut changes: Vec<Change>) {
+        let mut bytes: usize = changes.iter().map(|change| change.bytes().len()).sum();
+        while changes.len() < self.settings.batch_frames_max
+            && bytes < self.settings.batch_bytes_max
+            && let Some(next) = self.inbox.front_mut()
+            && let Content::Frame(Frame::Changes { document: number, .. }) = &next.content
+            && self.numbers.get(*number as usize) == Some(&Some(document))
+            && let Some(next) = self.inbox.pop_front()
+            && let Content::Frame(Frame::Changes { changes: more, .. }) = next.content
+        {
+            bytes += more.iter().map(|change| change.bytes().len()).sum::<usize>();
+            changes.extend(more);
+        }
+        self.stats.received_ops += changes.len() as u64;
+        if changes.is_empty() {
+            return;
+        }
+        self.liveness.listen(now, false);
+        self.taking.document = document;
+        self.taking.changes.clone_from(&changes);
+        self.taking.step = TakeStep::Applying;
+        self.effects.push_back(LinkEffect::Apply(document, changes));
+    }
+
+    pub(super) fn applied(&mut self, now: Millis, applied: &Applied) {
+        self.taking.step = TakeStep::Storing;
+        let at = self.taking.document;
+        let changes = std::mem::take(&mut self.taking.changes);
+        let (mut held_back, mut is_evicted) = (0, false);
+        let (mut refused, mut held) = (None, BTreeSet::new());
+        for (change, state) in changes.iter().zip(&applied.states) {
+            if state.is_applied() || matches!(state, OpState::AlreadySeen) {
+                if state.is_applied() {
+                    self.stats.applied_ops += 1;
+                } else {
+                    self.stats.known_ops += 1;
+                }
+                if let Some(document) = self.documents.get_mut(at) {
+                    document.take(change.author(), change.seq(), change.digest());
+                }
+            } else if state.is_pending() {
+                let is_untrusted = matches!(state, OpState::Untrusted);
+                if self.pending.note(now, change, is_untrusted) {
+                    held_back += 1;
+                } else {
+                    self.stats.pending_ops += 1;
+                }
+                if is_untrusted {
+                    held.insert(change.author());
+                }
+            } else if matches!(state, OpState::QueueFull) {
+                is_evicted = true;
+            } else {
+                self.stats.refused_ops += 1;
+                refused.get_or_insert_with(|| format!("change {} refused: {state:?}", change.digest()));
+            }
+        }
+        if held_back > 0 {
+            self.stats.held_back_ops += held_back;
+            self.effects.push_back(LinkEffect::Notice(LinkNotice::HeldBack { count: held_back }));
+        }
+        if !held.is_empty() {
+            self.say(&Frame::Held { document: at as u32, authors: held });
+        }
+        if let Some(reason) = refused {
+            self.count_bad(now, reason);
+        }
+        if is_evicted || self.pending.has_any(&applied.evicted) {
+            self.close(CloseReason::Evicted);
+        }
+    }
+
+    pub(super) fn stored(&mut self, now: Millis) {
+        self.taking.step = TakeStep::Free;
+        self.liveness.listen(now, true);
+        if let Some(document) = self.documents.get_mut(self.taking.document) {
+            document.stored();
+        }
+    }
+
+    /// Says what is durable of what the peer sent.
+    pub(super) fn acknowledge(&mut self) {
+        for at in 0..self.documents.len() {
+            let Some(document) = self.documents.get_mut(at) else { continue };
+            if document.acks.is_empty() {
+                continue;
+            }
+            let acks = std::mem::take(&mut document.acks);
+            let vector = acks.into_iter().map(|(author, tip)| (author, vec![tip])).collect();
+            self.say(&Frame::Ack { document: at as u32, vector });
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The links of version 2 that are up: to call peers, to tell them, and to know what they hold on disk.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bft_json_crdt::json_crdt::VersionVector;
+use bft_json_crdt::{AuthorId, Digest};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+
+use crate::calls::{CallError, CallResult};
+use crate::hub::{Hub, Transport};
+
+/// What a link is told by its node.
+pub(crate) enum Command {
+    /// Call the peer.
+    Call { method: u32, body: Bytes, reply: oneshot::Sender<CallResult> },
+    /// Tell it what somebody does at this moment.
+    Presence(Bytes),
+    /// Tell it other grants.
+    Records(Vec<Bytes>),
+}
+
+/// How many commands wait for a link.
+pub(crate) const COMMANDS_MAX: usize = 16;
+
+/// The links that are up.
+pub(crate) struct Links {
+    by_id: Mutex<BTreeMap<u64, Up>>,
+    /// Counts what peers said they hold.
+    news: watch::Sender<u64>,
+}
+
+struct Up {
+    peer: AuthorId,
+    commands: mpsc::Sender<Command>,
+    /// By document: the tips of this node's own chain that the peer holds on disk.
+    held: BTreeMap<usize, Vec<(u64, Digest)>>,
+    presence: Option<Bytes>,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { by_id: Mutex::default(), news: watch::Sender::new(0) }
+    }
+}
+
+impl Links {
+    pub(crate) fn begin(&self, id: u64, peer: AuthorId, commands: mpsc::Sender<Command>) {
+        self.lock().insert(id, Up { peer, commands, held: BTreeMap::new(), presence: None });
+    }
+
+    pub(crate) fn end(&self, id: u64) {
+        self.lock().remove(&id);
+        self.news.send_modify(|news| *news += 1);
+    }
+
+    /// Notes what a peer holds on disk of this node's own chain.
+    pub(crate) fn acked(&self, id: u64, document: usize, own: &AuthorId, vector: &VersionVector) {
+        let Some(tips) = vector.get(own) else { return };
+        if let Some(up) = self.lock().get_mut(&id) {
+            up.held.insert(document, tips.clone());
+        }
+        self.news.send_modify(|news| *news += 1);
+    }
+
+    pub(crate) fn present(&self, id: u64, presence: Bytes) {
+        if let Some(up) = self.lock().get_mut(&id) {
+            up.presence = Some(presence);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Up>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport {
+    /// Calls a peer, and waits for its reply.
+    ///
+    /// # Errors
+    /// [`CallError`], in time in any case.
+    pub async fn call(
+        &self,
+        peer: AuthorId,
+        method: u32,
+        body: Bytes,
+        limit_ms: u64,
+    ) -> Result<Bytes, CallError> {
+        let commands =
+            self.hub.links.lock().values().find(|up| up.peer == peer).map(|up| up.commands.clone());
+        let commands = commands.ok_or(CallError::NotConnected(peer))?;
+        let (reply, replied) = oneshot::channel();
+        let call = async {
+            let command = Command::Call { method, body, reply };
+            commands.send(command).await.map_err(|_| CallError::Lost)?;
+            replied.await.map_err(|_| CallError::Lost)?.map_err(CallError::Refused)
+        };
+        let limit = Duration::from_millis(limit_ms);
+        timeout(limit, call).await.unwrap_or(Err(CallError::Timeout(limit_ms)))
+    }
+
+    /// Tells all peers what somebody does at this moment, in at most
+    /// [`PRESENCE_BYTES_MAX`](gangline_wire::limits::PRESENCE_BYTES_MAX) bytes. A peer that is slow misses it.
+    pub fn tell_presence(&self, presence: &Bytes) {
+        self.hub.tell(|| Command::Presence(presence.clone()));
+    }
+
+    /// Tells all peers other grants and revocations.
+    pub fn tell_records(&self, records: &[Bytes]) {
+        self.hub.tell_records(records);
+    }
+
+    /// Returns what each peer said last of what somebody does there.
+    #[must_use]
+    pub fn presences(&self) -> Vec<(AuthorId, Bytes)> {
+        let links = self.hub.links.lock();
+        links.values().filter_map(|up| Some((up.peer, up.presence.clone()?))).collect()
+    }
+
+    /// Waits until `count` nodes beside this one hold a change of this node's own on disk, and returns how many
+    /// do, after `limit_ms` in any case. `tip` is the change, by its seq and digest.
+    pub async fn held_by(&self, document: usize, tip: (u64, Digest), count: usize, limit_ms: u64) -> usize {
+        let until = Instant::now() + Duration::from_millis(limit_ms);
+        let mut news = self.hub.links.news.subscribe();
+        loop {
+            news.mark_unchanged();
+            let holders = self.hub.holders(document, tip);
+            if holders >= count || timeout_at(until, news.changed()).await.is_err() {
+                return holders;
+            }
+        }
+    }
+}
+
+impl Hub {
+    pub(crate) fn tell_records(&self, records: &[Bytes]) {
+        self.tell(|| Command::Records(records.to_vec()));
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for up in self.links.lock().values() {
+            // One that is full misses it: it has not sent the last ones yet.
+            let _ = up.commands.try_send(command());
+        }
+    }
+
+    /// How many nodes beside this one hold a change of this node's own on disk.
+    fn holders(&self, document: usize, (seq, digest): (u64, Digest)) -> usize {
+        let Some(source) = self.document(document).map(|document| &document.source) else { return 0 };
+        let held: Vec<(AuthorId, Vec<(u64, Digest)>)> = {
+            let links = self.links.lock();
+            links.values().filter_map(|up| Some((up.peer, up.held.get(&document)?.clone()))).collect()
+        };
+        let own = self.identity.as_ref().map(|identity| identity.keypair.author());
+        let mut holders: Vec<AuthorId> = Vec::new();
+        for (peer, tips) in held {
+            let is_above = |(at, _): &&(u64, Digest)| *at >= seq;
+            let points: Vec<(Digest, u64)> =
+                tips.iter().filter(is_above).map(|(_, tip)| (*tip, seq)).collect();
+            let holds = source.on_chains(&points).contains(&Some(digest));
+            if holds && Some(peer) != own && !holders.contains(&peer) {
+                holders.push(peer);
+            }
+        }
+        holders.len()
+    }
+}

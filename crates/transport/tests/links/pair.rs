@@ -1,0 +1,246 @@
+//! Two nodes, and the wire between them, on which a test may lay its hands.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, DocumentId, add_crdt_fields};
+use bft_json_crdt::keypair::Keypair;
+use bft_json_crdt::lww_crdt::LwwRegisterCrdt;
+use bft_json_crdt::map_crdt::MapCrdt;
+use bft_json_crdt::{AuthorId, Digest};
+use bytes::Bytes;
+use gangline_doc::{LogSeq, OriginId, Replica, ReplicaSettings, SyncSource};
+use gangline_store::MemoryOpLog;
+use gangline_transport::PeerRights;
+use gangline_transport::link::{Link, LinkEffect, LinkInput, LinkNotice, LinkStart, answer, understand};
+use gangline_transport::session::{Applied, CloseReason, Millis, RawFrame, SessionSettings};
+use gangline_wire::v2::{Frame, decode};
+
+/// A document whose changes may hold several ops.
+#[add_crdt_fields]
+#[derive(Clone, CrdtNode, Debug)]
+pub(crate) struct Notes {
+    pub(crate) notes: MapCrdt<LwwRegisterCrdt<String>>,
+}
+
+pub(crate) const DOCUMENT: DocumentId = DocumentId([5; 32]);
+
+pub(crate) fn key(n: u8) -> Keypair {
+    Keypair::from_seed(&[n; 32])
+}
+
+/// An author who works somewhere else: its changes are brought to replicas by tests.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    pub(crate) key: Keypair,
+    pub(crate) base: BaseCrdt<Notes>,
+    edits: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(n: u8) -> Self {
+        let key = key(n);
+        let base = BaseCrdt::with_document(&key, DOCUMENT);
+        Self { key, base, edits: 0 }
+    }
+
+    /// Signs a change of two ops, on all that it has seen.
+    pub(crate) fn write(&mut self, what: &str) -> Change {
+        self.edits += 1;
+        let (name, key) = (format!("{}", self.edits % 7), self.key.clone());
+        self.base.begin();
+        self.base.doc.notes.put(&name, what).keep().unwrap();
+        self.base.doc.notes.put("last", what).keep().unwrap();
+        self.base.commit(&key).unwrap().remove(0)
+    }
+
+    pub(crate) fn see(&mut self, changes: &[Change]) {
+        assert!(!self.base.apply_changes(changes.to_vec()).states.iter().any(|state| state.is_refused()));
+    }
+}
+
+pub(crate) struct Side {
+    pub(crate) replica: Replica<Notes>,
+    pub(crate) link: Link,
+    pub(crate) inbox: VecDeque<Bytes>,
+    pub(crate) rights: Result<PeerRights, String>,
+    /// Frames that this side sent.
+    pub(crate) sent: Vec<Bytes>,
+    pub(crate) notices: Vec<LinkNotice>,
+    pub(crate) closed: Option<CloseReason>,
+    is_receiving: bool,
+}
+
+pub(crate) fn all_rights() -> Result<PeerRights, String> {
+    Ok(PeerRights { read: true, write: true, name: None })
+}
+
+pub(crate) fn replica(n: u8, trust: Option<BTreeSet<AuthorId>>, changes: &[Change]) -> Replica<Notes> {
+    let settings = ReplicaSettings { document: DOCUMENT, trust, ..ReplicaSettings::default() };
+    let replica = Replica::open(key(n), Arc::new(MemoryOpLog::new()), settings).unwrap();
+    bring(&replica, changes);
+    replica
+}
+
+/// Lets a replica take in changes, as if another peer had sent them.
+pub(crate) fn bring(replica: &Replica<Notes>, changes: &[Change]) {
+    let (batch, _) = replica.apply(0, OriginId(99), changes.to_vec()).unwrap();
+    assert!(!batch.states.iter().any(|state| state.is_refused()), "{:?}", batch.states);
+}
+
+impl Side {
+    pub(crate) fn new(n: u8, is_dialer: bool, replica: Replica<Notes>, channel: Option<[u8; 32]>) -> Self {
+        let start = LinkStart {
+            origin: OriginId(1),
+            is_dialer,
+            nonce: [n; 32],
+            channel,
+            documents: vec![(DOCUMENT, replica.durable())],
+            records: Vec::new(),
+        };
+        let settings = SessionSettings { give_ops_max: 100, ..SessionSettings::default() };
+        Self {
+            link: Link::new(Millis(0), key(n), start, settings),
+            replica,
+            inbox: VecDeque::new(),
+            rights: all_rights(),
+            sent: Vec::new(),
+            notices: Vec::new(),
+            closed: None,
+            is_receiving: false,
+        }
+    }
+
+    pub(crate) fn feed(&mut self, input: LinkInput) {
+        self.link.handle(Millis(0), input);
+    }
+
+    /// Edits here, and tells the link that the log has grown.
+    pub(crate) fn bring(&mut self, changes: &[Change]) {
+        bring(&self.replica, changes);
+        let durable = self.replica.durable();
+        self.feed(LinkInput::Durable(0, durable));
+    }
+
+    pub(crate) fn sent_bytes(&self) -> usize {
+        self.sent.iter().map(Bytes::len).sum()
+    }
+
+    /// The changes that this side sent.
+    pub(crate) fn given(&self) -> Vec<Digest> {
+        let frames = self.sent.iter().map(|bytes| decode(bytes).unwrap());
+        let changes = frames.filter_map(|frame| match frame {
+            Frame::Changes { changes, .. } => Some(changes),
+            _ => None,
+        });
+        changes.flatten().map(|change| change.digest()).collect()
+    }
+
+    pub(crate) fn frames(&self, wanted: impl Fn(&Frame) -> bool) -> usize {
+        self.sent.iter().filter(|bytes| wanted(&decode(bytes).unwrap())).count()
+    }
+
+    /// Does what the link wants; returns what it sends.
+    fn pump(&mut self) -> Vec<Bytes> {
+        let mut out = Vec::new();
+        loop {
+            if self.is_receiving && !self.inbox.is_empty() {
+                self.is_receiving = false;
+                let mut frames: VecDeque<RawFrame> = self.inbox.drain(..).map(RawFrame::Binary).collect();
+                let understood = understand(&mut frames);
+                assert!(frames.is_empty());
+                self.feed(LinkInput::Received(understood));
+            }
+            let Some(effect) = self.link.poll_effect() else { return out };
+            match effect {
+                LinkEffect::Receive => self.is_receiving = true,
+                LinkEffect::Query(at, query) => {
+                    let answer = answer(&self.replica as &dyn SyncSource, query);
+                    self.feed(LinkInput::Answered(at, answer));
+                }
+                LinkEffect::Apply(_, changes) => {
+                    let (batch, _) = self.replica.apply(0, OriginId(1), changes).unwrap();
+                    let applied = Applied { states: batch.states, evicted: batch.evicted };
+                    self.feed(LinkInput::Applied(Ok(applied)));
+                    let durable = self.replica.durable();
+                    self.feed(LinkInput::Durable(0, durable));
+                    self.feed(LinkInput::Stored(Ok(())));
+                }
+                LinkEffect::Read { document, from, limit } => {
+                    let entries = self.replica.entries(from, limit).unwrap();
+                    self.feed(LinkInput::Entries(document, Ok(entries)));
+                }
+                LinkEffect::Send(frames) => {
+                    out.extend(frames);
+                    self.feed(LinkInput::Sent);
+                }
+                LinkEffect::Admit(_) => {
+                    let rights = self.rights.clone();
+                    self.feed(LinkInput::Admitted(rights));
+                }
+                LinkEffect::Serve { id, method, body } => {
+                    let result = if method == 7 { Ok(body) } else { Err(format!("no method {method}")) };
+                    self.feed(LinkInput::Served { id, result });
+                }
+                LinkEffect::CheckPending(digests) => {
+                    let released = digests.into_iter().filter(|it| !self.replica.is_pending(it)).collect();
+                    self.feed(LinkInput::Released(released));
+                }
+                LinkEffect::Notice(notice) => self.notices.push(notice),
+                LinkEffect::Close(reason) => self.closed = Some(reason),
+                LinkEffect::Learn(_) | LinkEffect::Replied { .. } | LinkEffect::Ping => {}
+            }
+        }
+    }
+}
+
+/// The dialer and the other side.
+pub(crate) struct Pair {
+    pub(crate) sides: [Side; 2],
+}
+
+impl Pair {
+    pub(crate) fn new(a: Replica<Notes>, b: Replica<Notes>) -> Self {
+        Self { sides: [Side::new(1, true, a, None), Side::new(2, false, b, None)] }
+    }
+
+    /// Lets the two talk until they have nothing to say. `on_wire` may change what goes over it: who sends, and
+    /// what.
+    pub(crate) fn talk_over(&mut self, mut on_wire: impl FnMut(usize, Bytes) -> Vec<Bytes>) {
+        for _ in 0..10_000 {
+            let mut is_quiet = true;
+            for n in 0..2 {
+                let sent = self.sides[n].pump();
+                is_quiet &= sent.is_empty();
+                for bytes in sent {
+                    self.sides[n].sent.push(bytes.clone());
+                    let arrives = on_wire(n, bytes);
+                    self.sides[1 - n].inbox.extend(arrives);
+                }
+            }
+            if is_quiet && self.sides.iter().all(|side| side.inbox.is_empty() || side.closed.is_some()) {
+                return;
+            }
+        }
+        panic!("they talk for ever");
+    }
+
+    pub(crate) fn talk(&mut self) {
+        self.talk_over(|_, bytes| vec![bytes]);
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_level(&self) {
+        let [a, b] = &self.sides;
+        assert_eq!((&a.closed, &b.closed), (&None, &None));
+        assert!(a.link.is_caught_up() && b.link.is_caught_up(), "{:?} {:?}", a.link, b.link);
+        assert_eq!(a.replica.version_vector(), b.replica.version_vector());
+        let view = |side: &Side| side.replica.read(|base| CrdtNode::view(&base.doc).to_string()).0;
+        assert_eq!(view(a), view(b));
+        assert_eq!((a.link.behind(), b.link.behind()), (0, 0));
+    }
+
+    pub(crate) fn durable(&self) -> [LogSeq; 2] {
+        [self.sides[0].replica.durable(), self.sides[1].replica.durable()]
+    }
+}

@@ -1,0 +1,91 @@
+//! Whose changes a node takes, who may read, and calls.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use gangline_transport::PeerRights;
+use gangline_transport::link::{LinkInput, LinkNotice};
+use gangline_transport::session::CloseReason;
+use gangline_wire::v2::Frame;
+
+use crate::pair::{Pair, Writer, key, replica};
+
+#[test]
+fn a_key_that_may_not_connect_is_told_why() {
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+    pair.sides[1].rights = Err("ask the owner for an invitation".to_owned());
+    pair.talk();
+    let reason = "ask the owner for an invitation".to_owned();
+    assert_eq!(pair.sides[0].closed, Some(CloseReason::RefusedByPeer { reason: reason.clone() }));
+    assert_eq!(pair.sides[1].closed, Some(CloseReason::Refused { reason }));
+    assert_eq!(pair.sides[1].frames(|frame| matches!(frame, Frame::Vector { .. })), 0);
+}
+
+#[test]
+fn whoever_may_not_read_is_given_nothing_and_may_give() {
+    let (mut x, mut y) = (Writer::new(10), Writer::new(11));
+    let (here, there) = ([x.write("here")], [y.write("there")]);
+    let mut pair = Pair::new(replica(1, None, &here), replica(2, None, &there));
+    pair.sides[0].rights = Ok(PeerRights { read: false, write: true, name: None });
+    pair.talk();
+    assert_eq!(pair.durable().map(|durable| durable.0), [2, 1]);
+    pair.sides[0].bring(&[x.write("more")]);
+    pair.talk();
+    assert_eq!(pair.durable().map(|durable| durable.0), [3, 1]);
+    assert!(pair.sides[0].given().is_empty());
+}
+
+/// A node that does not take an author's changes is not offered them, until one that it takes builds on them; and
+/// then it gets both.
+#[test]
+fn what_a_trust_list_holds_back_comes_once_somebody_trusted_builds_on_it() {
+    let (mut trusted, mut stranger) = (Writer::new(10), Writer::new(11));
+    let trust: BTreeSet<_> = [trusted.key.author(), key(2).author()].into();
+    let first = [trusted.write("mine"), stranger.write("strange 1")];
+    let mut pair = Pair::new(replica(1, None, &first), replica(2, Some(trust), &[]));
+    pair.talk();
+    assert_eq!(pair.sides[0].given(), vec![first[0].digest()]);
+    assert!(pair.sides.iter().all(|side| side.link.is_caught_up() && side.closed.is_none()));
+    // Live, too.
+    let second = stranger.write("strange 2");
+    pair.sides[0].bring(std::slice::from_ref(&second));
+    pair.talk();
+    assert_eq!(pair.sides[0].given().len(), 1);
+    assert_eq!(pair.durable()[1].0, 1);
+    trusted.see(&[first[1].clone(), second.clone()]);
+    let builds_on = trusted.write("on what is strange");
+    pair.sides[0].bring(&[builds_on]);
+    pair.talk();
+    pair.assert_level();
+    assert_eq!(pair.durable()[1].0, 4);
+}
+
+#[test]
+fn what_is_held_back_is_named_to_whoever_sent_it() {
+    let mut stranger = Writer::new(11);
+    let trust: BTreeSet<_> = [key(2).author()].into();
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, Some(trust), &[]));
+    pair.talk();
+    // A node that sends it all the same, as one that does not know better.
+    let frame = Frame::Changes { document: 0, changes: vec![stranger.write("strange")] };
+    pair.sides[1].inbox.push_back(gangline_wire::v2::encode(&frame).into());
+    pair.talk();
+    assert_eq!(pair.sides[1].link.stats().held_back_ops, 1);
+    let held = LinkNotice::HeldThere { document: 0, authors: vec![stranger.key.author()] };
+    assert!(pair.sides[0].notices.contains(&held), "{:?}", pair.sides[0].notices);
+    assert!(pair.sides.iter().all(|side| side.closed.is_none()));
+}
+
+#[test]
+fn calls_are_answered_both_ways() {
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+    pair.talk();
+    for n in 0..2 {
+        pair.sides[n].feed(LinkInput::Call { id: 1, method: 7, body: Bytes::from_static(b"echo") });
+        pair.sides[n].feed(LinkInput::Call { id: 2, method: 8, body: Bytes::new() });
+        pair.talk();
+        assert_eq!(pair.sides[1 - n].frames(|frame| matches!(frame, Frame::Reply { is_done: true, .. })), 1);
+        assert_eq!(pair.sides[1 - n].frames(|frame| matches!(frame, Frame::Reply { is_done: false, .. })), 1);
+    }
+    pair.assert_level();
+}
