@@ -52,6 +52,11 @@ fn binary_frames_are_replayed() {
 }
 
 #[test]
+fn frames_of_version_2_are_replayed() {
+    replay("wire_v2");
+}
+
+#[test]
 fn text_frames_are_replayed() {
     replay("text_frame");
 }

@@ -4,11 +4,12 @@
 use std::io;
 use std::path::Path;
 
-use bft_json_crdt::DocumentId;
 use bft_json_crdt::bundle::{Signatures, encode as encode_bundle};
-use bft_json_crdt::json_crdt::{BaseCrdt, SignedOp};
+use bft_json_crdt::json_crdt::{BaseCrdt, SignedOp, VersionVector};
+use bft_json_crdt::{AuthorId, Digest, DocumentId};
 use gangline_tests::{fuzzing, kinds, sample};
 use gangline_trust::{Grant, Revocation, Rights, Statement};
+use gangline_wire::v2::{self, Accepts, Frame, Hello, HelloDocument, RefuseCode};
 use gangline_wire::{SyncMessage, encode};
 
 fn main() -> io::Result<()> {
@@ -51,6 +52,11 @@ fn main() -> io::Result<()> {
             &serde_json::to_vec(&SyncMessage::Op { op: serde_json::to_string(&op)? })?,
         )?;
     }
+    for (name, frame) in frames() {
+        write("wire_v2", name, &v2::encode(&frame))?;
+    }
+    let bundle = v2::bundle_of(1, &sample::history(), Signatures::All).map_err(io::Error::other)?;
+    write("wire_v2", "bundle", &bundle)?;
     let ops = history.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     write("text_frame", "bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops })?)?;
     write("text_frame", "empty-bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops: Vec::new() })?)
@@ -77,5 +83,32 @@ fn grants() -> [(&'static str, Vec<Statement>); 3] {
         ("grant", vec![Statement::Grant(grant(alice, bob, false))]),
         ("ticket", vec![ticket.clone(), joined.clone()]),
         ("revoked", vec![ticket, joined, revoked]),
+    ]
+}
+
+/// One frame of each kind.
+fn frames() -> Vec<(&'static str, Frame)> {
+    let (author, digest) = (AuthorId([1; 32]), Digest([2; 32]));
+    let vector: VersionVector = [(author, vec![(3, digest), (300, digest)])].into();
+    let document = HelloDocument { id: DocumentId::DEFAULT, root: digest };
+    let hello = Hello { key: author, nonce: [4; 32], is_bound: false, documents: vec![document] };
+    vec![
+        ("hello", Frame::Hello(hello)),
+        ("proof", Frame::Proof([5; 64])),
+        (
+            "vector",
+            Frame::Vector { document: 0, vector: vector.clone(), accepts: Accepts::Only([author].into()) },
+        ),
+        ("changes", Frame::Changes { document: 0, changes: sample::history() }),
+        ("end", Frame::End { document: 0, is_final: true, vector: vector.clone() }),
+        ("ask", Frame::Ask { document: 0, author, digests: vec![digest] }),
+        ("have", Frame::Have { document: 0, author, held: vec![true, false] }),
+        ("ack", Frame::Ack { document: 0, vector }),
+        ("held", Frame::Held { document: 0, authors: [author].into() }),
+        ("presence", Frame::Presence(b"here".as_slice().into())),
+        ("call", Frame::Call { id: 1, method: 0, body: b"?".as_slice().into() }),
+        ("reply", Frame::Reply { id: 1, is_done: false, body: b"no".as_slice().into() }),
+        ("records", Frame::Records(vec![b"record".as_slice().into()])),
+        ("refuse", Frame::Refuse { code: RefuseCode::NotTrusted, reason: "ask for an invitation".into() }),
     ]
 }

@@ -264,6 +264,13 @@ impl<T: CrdtNode> BaseCrdt<T> {
         self.shared.lock().set_trust(trust)
     }
 
+    /// Sets whose changes are not let in although [`Self::set_trust`] may say so: of keys that lied, or that were
+    /// lost. What of theirs is here stays, and what trusted authors build on comes in all the same: or else the
+    /// replica would part from all others. What waits and may now come in does, and is returned.
+    pub fn set_distrust(&mut self, distrust: BTreeSet<AuthorId>) -> Batch {
+        self.shared.lock().set_distrust(distrust)
+    }
+
     /// Returns who edits here.
     pub fn author(&self) -> AuthorId {
         self.shared.lock().author_id()

@@ -79,6 +79,8 @@ pub(crate) struct State {
     queue: Queue,
     /// Whose changes are let in; `None` for everybody's.
     trust: Option<BTreeSet<AuthorId>>,
+    /// Whose changes are not let in all the same.
+    distrust: BTreeSet<AuthorId>,
     ids: ElementIds,
     fields: FieldIndexes,
 }
@@ -116,6 +118,7 @@ impl State {
             checkpoint: None,
             queue: Queue::default(),
             trust: None,
+            distrust: BTreeSet::new(),
             ids: ElementIds::default(),
             fields: FieldIndexes::default(),
         }

@@ -68,6 +68,12 @@ impl Entry {
         })
     }
 
+    /// Returns whether the change's own signature was found valid before. One that was not may be valid all the
+    /// same: see [`Entry::is_vouched`].
+    pub fn was_vouched(&self) -> bool {
+        self.vouched.get() == Some(&true)
+    }
+
     /// Returns whether the change's own signature is valid; checked at most once per entry.
     ///
     /// A change that a later one of its author covers is authentic without that. It may travel together with

@@ -42,6 +42,9 @@ pub struct ReplicaSettings {
     pub document: DocumentId,
     /// Whose changes are let in; `None` lets in every author's.
     pub trust: Option<BTreeSet<AuthorId>>,
+    /// Whether changes of a key that signed two after the same one are let in no longer. The evidence stays, and
+    /// so does what came before it was known.
+    pub stops_equivocators: bool,
     /// Most entries kept in memory for live readers.
     pub recent_max_count: usize,
     /// Most bytes that those entries take, v1 frames included.
@@ -55,6 +58,7 @@ impl Default for ReplicaSettings {
         Self {
             document: DocumentId::DEFAULT,
             trust: None,
+            stops_equivocators: false,
             recent_max_count: 8_192,
             recent_max_bytes: 16 << 20,
             in_flight_bytes_max: 128 << 20,
@@ -71,6 +75,7 @@ struct Shared<T: CrdtNode> {
     author: AuthorId,
     keypair: Keypair,
     in_flight_bytes_max: usize,
+    stops_equivocators: bool,
     checker: Checker,
     log: Arc<dyn OpLog>,
     state: RwLock<State<T>>,
@@ -84,11 +89,28 @@ struct State<T: CrdtNode> {
     base: BaseCrdt<T>,
     /// Where the next entry goes, durable or not.
     end: LogSeq,
+    /// Keys that are let in no longer.
+    liars: BTreeSet<AuthorId>,
     /// Who brought what waits in the causal queue.
     waiting: BTreeMap<Digest, OriginId>,
 }
 
+/// The keys that signed two changes after the same one.
+fn liars<T: CrdtNode>(base: &BaseCrdt<T>) -> BTreeSet<AuthorId> {
+    base.equivocations().into_iter().map(|evidence| evidence.author).collect()
+}
+
 impl<T: CrdtNode> State<T> {
+    /// Lets in no more changes of keys that are known to have lied.
+    fn stop_liars(&mut self) {
+        let liars = liars(&self.base);
+        if liars != self.liars {
+            self.liars = liars;
+            // A longer list lets nothing in.
+            let _ = self.base.set_distrust(self.liars.clone());
+        }
+    }
+
     /// A change can leave the queue unnoticed: refused when what it waited for came.
     fn forget_what_no_longer_waits(&mut self) {
         if self.waiting.len() > 64 + 2 * self.base.causal_queue_len() {
@@ -108,6 +130,8 @@ impl<T: CrdtNode> Replica<T> {
         let end = replay(&mut base, log.as_ref())?;
         // A list says what is let in; what the log holds was let in, and nothing waits yet.
         let _ = base.set_trust(settings.trust.clone());
+        let liars = if settings.stops_equivocators { liars(&base) } else { BTreeSet::new() };
+        let _ = base.set_distrust(liars.clone());
         let progress = Progress::new(end, settings.recent_max_count, settings.recent_max_bytes);
         Ok(Self {
             shared: Arc::new(Shared {
@@ -116,7 +140,8 @@ impl<T: CrdtNode> Replica<T> {
                 in_flight_bytes_max: settings.in_flight_bytes_max,
                 checker: Checker::default(),
                 log,
-                state: RwLock::new(State { base, end, waiting: BTreeMap::new() }),
+                stops_equivocators: settings.stops_equivocators,
+                state: RwLock::new(State { base, end, liars, waiting: BTreeMap::new() }),
                 outbox: Outbox::default(),
                 progress,
                 history: Mutex::default(),
@@ -178,8 +203,15 @@ impl<T: CrdtNode> Replica<T> {
         self.admit()?;
         let digests: Vec<Digest> = changes.iter().map(Change::digest).collect();
         // Signatures are most of the work, and need no lock: readers and other sessions go on meanwhile.
-        let known = self.read_state().base.known(&changes);
-        let checked = self.shared.checker.check_new(changes, &known);
+        let (known, is_board) = {
+            let state = self.read_state();
+            (state.base.known(&changes), state.base.document() == DocumentId::DEFAULT)
+        };
+        // The board's peers of version 1 want every change vouched for by itself.
+        let checked = match is_board {
+            true => self.shared.checker.check_new(changes, &known),
+            false => self.shared.checker.check_covered(changes, &known),
+        };
         let mut state = self.write().map_err(|reason| ApplyError::Failed { reason })?;
         let batch = state.base.apply_checked(checked);
         for (digest, outcome) in digests.into_iter().zip(&batch.states) {
@@ -197,6 +229,9 @@ impl<T: CrdtNode> Replica<T> {
             state.waiting.remove(digest);
         }
         state.forget_what_no_longer_waits();
+        if self.shared.stops_equivocators && !batch.applied.is_empty() {
+            state.stop_liars();
+        }
         let ticket = self.keep(&mut state, records);
         drop(state);
         self.shared.outbox.pump(self.shared.log.as_ref());
@@ -282,6 +317,11 @@ impl<T: CrdtNode> Replica<T> {
     /// Returns the proofs that an author signed two changes after the same previous one.
     pub fn equivocations(&self) -> Vec<Equivocation> {
         self.read_state().base.equivocations()
+    }
+
+    /// Returns the keys whose changes are let in no longer, since they lied.
+    pub fn stopped(&self) -> BTreeSet<AuthorId> {
+        self.read_state().liars.clone()
     }
 
     /// Returns whose changes are let in; `None` for everybody's.

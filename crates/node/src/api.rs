@@ -14,6 +14,7 @@ mod items;
 mod login;
 mod openapi;
 mod page;
+mod peers;
 mod problem;
 mod retry;
 pub(crate) mod server;
@@ -82,7 +83,7 @@ pub(crate) struct AppInner {
 
 /// Every route and its methods, for the router's test and the description's.
 #[cfg(test)]
-const ROUTES: [(&str, &[&str]); 17] = [
+const ROUTES: [(&str, &[&str]); 19] = [
     ("/", &["get"]),
     ("/assets/{file}", &["get"]),
     ("/crdt-sync", &["get"]),
@@ -98,6 +99,8 @@ const ROUTES: [(&str, &[&str]); 17] = [
     ("/api/v1/items/{story_id}/history", &["get"]),
     ("/api/v1/items/{story_id}/conflicts", &["get"]),
     ("/api/v1/conflicts", &["get"]),
+    ("/api/v1/peers", &["get"]),
+    ("/api/v1/peers/ping", &["post"]),
     ("/api/v1/watch", &["get"]),
     ("/api/v1/openapi.json", &["get"]),
 ];
@@ -114,6 +117,8 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/metrics", get(status::metrics))
         .route(login::PATH, post(login::enter))
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/peers", get(peers::list))
+        .route("/api/v1/peers/ping", post(peers::ping))
         .route("/api/v1/items", get(items::list).post(items::add))
         .route("/api/v1/items/{story_id}", item)
         .route("/api/v1/items/{story_id}/claim", post(items::claim))

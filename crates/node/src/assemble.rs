@@ -128,6 +128,7 @@ pub(crate) fn assemble(
         log,
         ReplicaSettings {
             trust,
+            stops_equivocators: settings.stops_equivocators.value,
             recent_max_count: count(limits.recent_changes_max.value),
             recent_max_bytes: count(limits.recent_bytes_max.value),
             ..ReplicaSettings::default()
@@ -149,10 +150,18 @@ pub(crate) fn assemble(
             rendezvous.push(url);
         }
     }
-    let transport =
-        TransportSettings { peers_max: count(limits.sessions_max.value), ..TransportSettings::default() };
-    let identity =
-        Identity { keypair: node_key, nonce: Arc::new(nonce), gate: gate.clone(), calls: Arc::new(NoCalls) };
+    let transport = TransportSettings {
+        peers_max: count(limits.sessions_max.value),
+        // Off loopback nobody is let in who does not prove a key, unless the operator wants that.
+        speaks_v1: Policy::of(settings) != Policy::Tokens || settings.allow_v1.value,
+        ..TransportSettings::default()
+    };
+    let identity = Identity {
+        keypair: node_key,
+        nonce: Arc::new(nonce),
+        gate: gate.clone(),
+        calls: Arc::new(NoCalls),
+    };
     let links = Arc::new(Links::new(Arc::new(replica.clone()), identity, transport, rendezvous));
     let name = node_name(&author);
     let agents = settings.agents.value.clone();

@@ -3,12 +3,14 @@
 mod client;
 mod complete;
 mod demo;
+mod doctor;
 mod init;
 mod invite;
 mod item;
 mod join;
 mod key;
 mod output;
+mod peer;
 mod settings;
 mod sse;
 mod status;
@@ -95,6 +97,11 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Say how a node is
     Status,
+    /// Look at settings, data, key, port, clock and peers, and say what to do
+    Doctor,
+    /// See a node's peers
+    #[command(subcommand)]
+    Peer(peer::PeerCommand),
     /// This node's key, the keys it trusts, and tokens for its HTTP
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -156,6 +163,15 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let client = global.client()?;
             block_on(status::run(&client, &out))
         }
+        Command::Doctor => {
+            let settings = global.settings(&Flags::default())?;
+            let client = global.client_of(&settings)?;
+            block_on(doctor::run(&settings, &client, &out))
+        }
+        Command::Peer(command) => {
+            let client = global.client()?;
+            block_on(peer::run(command, &client, &out))
+        }
         Command::Key(command) => key::run(global, command, &out),
         Command::Config(command) => settings::run(global, command, &out),
         Command::Version => version::run(&out),
@@ -167,6 +183,15 @@ impl Global {
     fn client(&self) -> Result<Client, Failure> {
         let url = self.node.as_deref().filter(|url| !url.is_empty()).unwrap_or(NODE_DEFAULT);
         Client::new(url, self.token.clone().filter(|token| !token.is_empty()), self.timeout)
+    }
+
+    /// The node that these settings are for, unless another is named.
+    fn client_of(&self, settings: &Settings) -> Result<Client, Failure> {
+        if self.node.as_deref().is_some_and(|url| !url.is_empty()) {
+            return self.client();
+        }
+        let url = format!("http://{}", settings.listen.value);
+        Client::new(&url, self.token.clone().filter(|token| !token.is_empty()), self.timeout)
     }
 
     /// The settings file that counts here, if there is one.

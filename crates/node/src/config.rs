@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Sourced<Option<TlsSettings>>,
     /// Let nodes that cannot prove a key sync off loopback.
     pub(crate) allow_v1: Sourced<bool>,
+    /// Let in no more changes of a key that signed two after the same one.
+    pub(crate) stops_equivocators: Sourced<bool>,
     /// The bounds.
     pub(crate) limits: Limits,
 }
@@ -164,6 +166,7 @@ impl Settings {
                 None => Sourced::default(None),
             },
             allow_v1: Sourced::pick(None, None, layer.allow_v1, false),
+            stops_equivocators: Sourced::pick(None, None, layer.stops_equivocators, false),
             limits: Limits::default(),
         };
         for (name, limit) in layer.limits {

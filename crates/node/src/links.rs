@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -9,7 +10,7 @@ use bft_json_crdt::Digest;
 use bft_json_crdt::keypair::AuthorId;
 use gangline_doc::SyncSource;
 use gangline_transport::{
-    AcceptError, CallError, Identity, PING, PeerUrl, PeersSnapshot, Transport, TransportSettings,
+    AcceptError, CallError, Identity, PING, PeerStatus, PeerUrl, PeersSnapshot, Transport, TransportSettings,
 };
 use http::Response;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,29 @@ pub(crate) struct Links {
 struct Live {
     transport: Transport,
     stop: CancellationToken,
+}
+
+/// A peer answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pong {
+    /// Its key.
+    pub(crate) key: AuthorId,
+    /// How long that took.
+    pub(crate) micros: u128,
+}
+
+/// Why no peer answered.
+#[derive(Clone, Debug)]
+pub(crate) enum PingError {
+    /// No peer goes by that.
+    Unknown,
+    /// The peer is not connected by version 2.
+    Unproved {
+        /// By which version, if at all.
+        version: Option<u8>,
+    },
+    /// It was called.
+    Call(CallError),
 }
 
 /// This node takes no links at present.
@@ -95,10 +119,21 @@ impl Links {
         }
     }
 
-    /// Calls a peer and waits for its answer.
-    pub(crate) async fn ping(&self, peer: AuthorId, limit_ms: u64) -> Result<(), CallError> {
-        let live = self.live().ok_or(CallError::NotConnected(peer))?;
-        live.transport.call(peer, PING, Bytes::new(), limit_ms).await.map(|_| ())
+    /// Calls a peer and waits for its answer. It goes by its key, its name or its URL, as the list of peers has them.
+    pub(crate) async fn ping(&self, peer: &str, limit_ms: u64) -> Result<Pong, PingError> {
+        let live = self.live().ok_or(PingError::Unknown)?;
+        let wanted = peer.strip_prefix("ed25519:").unwrap_or(peer);
+        let is_wanted = |status: &PeerStatus| {
+            let addr = status.addr.map(|addr| addr.to_string());
+            let names =
+                [status.key.map(|key| key.to_string()), status.name.clone(), status.url.clone(), addr];
+            names.iter().flatten().any(|name| name == wanted)
+        };
+        let found = live.transport.peers().peers.into_iter().find(is_wanted).ok_or(PingError::Unknown)?;
+        let key = found.key.ok_or(PingError::Unproved { version: found.version })?;
+        let sent = Instant::now();
+        live.transport.call(key, PING, Bytes::new(), limit_ms).await.map_err(PingError::Call)?;
+        Ok(Pong { key, micros: sent.elapsed().as_micros() })
     }
 
     fn live(&self) -> Option<Live> {

@@ -128,6 +128,25 @@ impl Metrics {
             states.get_or_create(&StateLabels { state: state.to_owned() }).inc();
         }
         registry.register("peers", "Peers by state", states);
+        let versions: Family<CodeLabels, Gauge> = Family::default();
+        let (mut behind, mut pending, mut held_there) = (0, 0, 0);
+        for peer in &peers.peers {
+            let version = peer.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+            versions.get_or_create(&CodeLabels { code: version }).inc();
+            behind += peer.behind;
+            pending += peer.pending;
+            held_there += peer.held_there.len() as u64;
+        }
+        registry.register("sync_peers_by_version", "Peers by the version of the sync", versions);
+        for (name, help, value) in [
+            ("sync_behind_ops", "Ops that connected peers have not been sent", behind),
+            ("sync_pending_ops", "Ops from connected peers that wait for others", pending),
+            ("sync_held_there_keys", "Keys whose changes peers hold back", held_there),
+        ] {
+            let gauge: Gauge<u64, AtomicU64> = Gauge::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        }
         let closed: Family<CodeLabels, Counter> = Family::default();
         for (reason, count) in &peers.closed {
             closed.get_or_create(&CodeLabels { code: (*reason).to_owned() }).inc_by(*count);

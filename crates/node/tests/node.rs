@@ -9,6 +9,7 @@ mod node {
     mod guard;
     mod harness;
     mod items;
+    mod peers;
     mod settings;
     mod sync;
     mod trust;

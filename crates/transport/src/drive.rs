@@ -58,6 +58,11 @@ where
     if connection.is_v2 && hub.identity.is_some() {
         return Box::pin(drive_link::run(hub, peer, label, connection)).await;
     }
+    if !hub.settings.speaks_v1 {
+        let reason = "it speaks version 1 of the sync, in which nobody can prove a key; bring it up to date"
+            .to_owned();
+        return Outcome { reason: CloseReason::Refused { reason }, was_established: false };
+    }
     let Connection { stream, traffic, .. } = connection;
     peer.begin_session(Arc::clone(&traffic), hub.now_ms());
     let settings = &hub.settings.session;

@@ -139,6 +139,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             if let Some(reason) = self.perform() {
                 self.peer.show_link(&self.link, || self.hub.now_ms());
                 let was_established = self.link.peer().is_some();
+                if let (CloseReason::TooManyBadFrames { .. } | CloseReason::Protocol { .. }, Some(key)) =
+                    (&reason, self.link.peer())
+                {
+                    self.hub.penalties.add(key, self.hub.now_ms(), self.hub.settings.penalty_ms);
+                }
                 let goodbye = self.socket.close(&reason);
                 let _ = timeout(Duration::from_millis(self.hub.settings.close_ms), goodbye).await;
                 return Outcome { reason, was_established };
@@ -208,7 +213,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 LinkEffect::Read { document, from, limit } => self.read(document, from, limit),
                 LinkEffect::Send(frames) => self.socket.send_frames(frames),
                 LinkEffect::Admit(key) => {
-                    let verdict = self.identity.gate.admit(&key);
+                    let verdict = match self.hub.penalties.left_ms(&key, self.hub.now_ms()) {
+                        None => self.identity.gate.admit(&key),
+                        Some(left) => Err(format!(
+                            "the key ed25519:{key} broke its last session here; it may come back in {} s",
+                            left.div_ceil(1_000)
+                        )),
+                    };
                     self.feed(LinkInput::Admitted(verdict));
                 }
                 LinkEffect::Learn(records) => self.learn(records),
@@ -355,6 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
             Command::Presence(presence) => self.feed(LinkInput::Presence(presence)),
             Command::Records(records) => self.feed(LinkInput::Records(records)),
+            Command::AskAgain => self.feed(LinkInput::AskAgain),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::calls::CallHandler;
 use crate::gate::Gate;
 use crate::links::Links;
 use crate::peers::{Peers, PeersSnapshot};
+use crate::penalties::Penalties;
 use crate::session::{Applied, SessionSettings};
 
 /// Bounds of a node's transport. Times are milliseconds.
@@ -32,6 +33,10 @@ pub struct TransportSettings {
     pub connect_ms: u64,
     /// How long the goodbye of a session may take.
     pub close_ms: u64,
+    /// Whether peers that speak version 1, and so cannot prove a key, may have sessions.
+    pub speaks_v1: bool,
+    /// How long a key may not connect again after a session that it broke.
+    pub penalty_ms: u64,
     /// A batch of more bytes is decoded and applied on a thread of its own.
     pub heavy_bytes: usize,
     /// A batch of more ops is applied on a thread of its own.
@@ -48,6 +53,8 @@ impl Default for TransportSettings {
             peers_max: 1_024,
             connect_ms: 10_000,
             close_ms: 1_000,
+            speaks_v1: true,
+            penalty_ms: 60_000,
             heavy_bytes: 64 << 10,
             heavy_ops: 32,
             heavy_jobs_max: 2,
@@ -105,6 +112,7 @@ impl Transport {
             stop,
             peers: Arc::default(),
             links: Links::default(),
+            penalties: Penalties::default(),
             tasks: TaskTracker::new(),
             next_origin: AtomicU64::new(1),
         };
@@ -183,6 +191,7 @@ pub(crate) struct Hub {
     pub(crate) stop: CancellationToken,
     pub(crate) peers: Arc<Peers>,
     pub(crate) links: Links,
+    pub(crate) penalties: Penalties,
     pub(crate) tasks: TaskTracker,
     pub(crate) heavy: Arc<Semaphore>,
     wall: WallClock,

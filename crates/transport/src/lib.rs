@@ -31,6 +31,7 @@ pub mod link;
 mod links;
 mod metered;
 mod peers;
+mod penalties;
 mod rendezvous;
 mod server;
 pub mod session;

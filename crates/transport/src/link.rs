@@ -190,6 +190,10 @@ impl Link {
             }
             LinkInput::Presence(presence) => self.presence = Some(presence),
             LinkInput::Records(records) => self.tell_records(records),
+            LinkInput::AskAgain => {
+                let shared = self.documents.iter_mut().filter(|document| document.is_shared);
+                shared.for_each(|document| document.must_ask_again = true);
+            }
             LinkInput::Call { id, method, body } => self.call(id, method, body),
             LinkInput::Traffic { received, written } => {
                 if self.liveness.traffic(now, received, written) {
@@ -427,6 +431,9 @@ impl Link {
             }
             Frame::Held { document, authors } => {
                 if let Some(document) = self.shared(document) {
+                    if let Some(document) = self.documents.get_mut(document) {
+                        document.not_taken.extend(&authors);
+                    }
                     let authors = authors.into_iter().collect();
                     self.effects.push_back(LinkEffect::Notice(LinkNotice::HeldThere { document, authors }));
                 }

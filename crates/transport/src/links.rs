@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Presence(Bytes),
     /// Tell it other grants.
     Records(Vec<Bytes>),
+    /// Ask it again for what is missing.
+    AskAgain,
 }
 
 /// How many commands wait for a link.
@@ -110,6 +112,11 @@ impl Transport {
     /// Tells all peers other grants and revocations.
     pub fn tell_records(&self, records: &[Bytes]) {
         self.hub.tell_records(records);
+    }
+
+    /// Asks all peers again for what this node lacks: it takes other authors' changes now than when they met.
+    pub fn ask_again(&self) {
+        self.hub.tell(|| Command::AskAgain);
     }
 
     /// Returns what each peer said last of what somebody does there.

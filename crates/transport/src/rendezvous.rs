@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::backoff::{Backoff, Severity};
 use crate::drive::{Connection, run};
@@ -98,7 +98,8 @@ impl Dialer {
             }
         };
         let label = self.url.to_string();
-        let outcome = run(&self.hub, &self.peer, &label, connection).await;
+        let span = info_span!("peer", peer = label, direction = "outbound");
+        let outcome = run(&self.hub, &self.peer, &label, connection).instrument(span).await;
         if !outcome.was_established {
             if outcome.reason != CloseReason::Stopping {
                 self.failed(&format!("the session ended before it began: {}", outcome.reason));

@@ -9,7 +9,7 @@ use tokio::time::{Duration, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_tungstenite::tungstenite::protocol::Role;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::drive::{Connection, run};
 use crate::hub::Transport;
@@ -110,8 +110,13 @@ impl Transport {
             let io = Metered::new(TokioIo::new(io), Arc::clone(&traffic));
             let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await;
             let connection = Connection { stream, traffic, is_v2, is_dialer: false, channel };
-            let outcome = Box::pin(run(&hub, &peer, &label, connection)).await;
-            log_end(&label, &outcome.reason);
+            let span = info_span!("peer", peer = label, direction = "inbound");
+            async {
+                let outcome = Box::pin(run(&hub, &peer, &label, connection)).await;
+                log_end(&label, &outcome.reason);
+            }
+            .instrument(span)
+            .await;
         });
         Ok(response)
     }

@@ -221,12 +221,24 @@ impl State {
 
     /// Whose change is let in as it is.
     fn is_trusted(&self, author: &AuthorId) -> bool {
-        *author == self.author_id || self.trust.as_ref().is_none_or(|trust| trust.contains(author))
+        *author == self.author_id
+            || !self.distrust.contains(author)
+                && self.trust.as_ref().is_none_or(|trust| trust.contains(author))
+    }
+
+    /// Sets whose changes are not let in, although the list of trust may name them.
+    pub(crate) fn set_distrust(&mut self, distrust: BTreeSet<AuthorId>) -> Batch {
+        self.distrust = distrust;
+        self.let_in_trusted()
     }
 
     /// Sets whose changes are let in, and takes in what waits and now may.
     pub(crate) fn set_trust(&mut self, trust: Option<BTreeSet<AuthorId>>) -> Batch {
         self.trust = trust;
+        self.let_in_trusted()
+    }
+
+    fn let_in_trusted(&mut self) -> Batch {
         let mut batch = Batch::default();
         let mut outcome = HashMap::new();
         let mut ready = Vec::new();

@@ -10,6 +10,7 @@ mod board;
 mod convergence;
 mod durability;
 mod failure;
+mod liars;
 mod manual_log;
 mod readers;
 mod trust;

@@ -5,7 +5,6 @@ use std::future::{Ready, ready};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use gangline_doc::board;
-use gangline_transport::{Direction, PeerState, PeerStatus};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -55,6 +54,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
                     "pending": base.causal_queue_len(),
                 })
             });
+            let stopped = app.replica.stopped();
             let equivocations: Vec<Value> = app
                 .replica
                 .equivocations()
@@ -64,6 +64,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
                         "author": proof.author.to_string(),
                         "author_name": app.author_name(&proof.author),
                         "seq": proof.seq,
+                        "policy": if stopped.contains(&proof.author) { "stopped" } else { "flagged" },
                         "changes": proof.changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
                     })
                 })
@@ -76,7 +77,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
         document.insert("durable".into(), app.replica.durable().0.into());
     }
     let reasons = reasons(&app);
-    let peers: Vec<Value> = app.links.peers().peers.iter().map(peer).collect();
+    let peers = super::peers::shown(&app);
     answer(
         StatusCode::OK,
         &json!({
@@ -93,39 +94,6 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
             "equivocations": equivocations,
         }),
     )
-}
-
-fn peer(peer: &PeerStatus) -> Value {
-    let (state, retry_in_ms) = match peer.state {
-        PeerState::Connecting => ("connecting", None),
-        PeerState::Syncing => ("syncing", None),
-        PeerState::Live => ("live", None),
-        PeerState::BackingOff { retry_in_ms } => ("backing_off", Some(retry_in_ms)),
-    };
-    // A peer that is fine has no reason to give, whatever was wrong before.
-    let reason = peer.last_error.clone().filter(|_| peer.state != PeerState::Live);
-    json!({
-        "url": peer.url.clone().or_else(|| peer.addr.map(|addr| addr.to_string())),
-        "direction": match peer.direction {
-            Direction::Inbound => "inbound",
-            Direction::Outbound => "outbound",
-        },
-        "state": state,
-        "lag": peer.behind,
-        "pending": peer.pending,
-        "reason": reason,
-        "failures": peer.failures,
-        "retry_in_ms": retry_in_ms,
-        "since_ms": peer.since_ms,
-        "received_ops": peer.stats.received_ops,
-        "sent_ops": peer.stats.sent_ops,
-        "version": peer.version,
-        "key": peer.key.map(|key| key.to_string()),
-        "name": peer.name,
-        "held_there": peer.held_there.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "held_back_ops": peer.stats.held_back_ops,
-        "bad_frames": peer.stats.bad_frames,
-    })
 }
 
 /// `GET /metrics`

@@ -129,6 +129,9 @@ fn rows(settings: &Settings) -> Vec<Row> {
     }
     let allow_v1 = &settings.allow_v1;
     row("trust", "allow_v1", allow_v1.value.to_string(), json!(allow_v1.value), &allow_v1.origin);
+    let stops = &settings.stops_equivocators;
+    let word = if stops.value { "stop" } else { "flag" };
+    row("trust", "on_equivocation", quoted(word), json!(word), &stops.origin);
     match &settings.tls.value {
         None => {}
         Some(TlsSettings::SelfSigned) => {

@@ -55,14 +55,17 @@ fn lines(status: &Value) -> Vec<String> {
     }
     for peer in peers {
         let reason = text(peer, "reason");
+        let lacks = text(peer, "lacks");
+        let reason = if lacks.is_empty() { reason } else { format!("lacks {lacks}") };
         let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
         lines.push(format!("peer    {} {}{reason}", text(peer, "url"), text(peer, "state")));
     }
     for proof in list(status, "equivocations") {
         lines.push(format!(
-            "LIAR    {} signed two changes at {}",
+            "LIAR    {} signed two changes at {} ({})",
             text(proof, "author"),
-            number(proof, "seq")
+            number(proof, "seq"),
+            text(proof, "policy")
         ));
     }
     lines

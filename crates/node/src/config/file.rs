@@ -29,6 +29,7 @@ pub(super) struct FileLayer {
     pub(super) trusted: Option<Sourced<BTreeMap<AuthorId, Listed>>>,
     pub(super) tls: Option<Sourced<TlsSettings>>,
     pub(super) allow_v1: Option<Sourced<bool>>,
+    pub(super) stops_equivocators: Option<Sourced<bool>>,
     pub(super) limits: Vec<(&'static str, Sourced<u64>)>,
 }
 
@@ -117,6 +118,20 @@ impl Reader<'_> {
             }
         }
         Some(Sourced { value: names, origin: self.origin(&value.span()) })
+    }
+
+    fn on_equivocation(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Sourced<bool>> {
+        let stops = match value.get_ref().as_str() {
+            Some("flag") => false,
+            Some("stop") => true,
+            Some(_) | None => {
+                let hint = "\"flag\" shows it in `gangline status`; \"stop\" also lets in no more changes of that key";
+                let message = "`trust.on_equivocation` is neither \"flag\" nor \"stop\"".to_owned();
+                self.mistake(value.span(), message, Some(hint.into()));
+                return None;
+            }
+        };
+        Some(Sourced { value: stops, origin: self.origin(&value.span()) })
     }
 
     fn limits(&mut self, value: &Spanned<DeValue<'_>>, layer: &mut FileLayer) {

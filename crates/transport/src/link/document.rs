@@ -25,6 +25,8 @@ pub(super) struct Document {
     pub(super) theirs: VersionVector,
     /// Whose changes the other side takes.
     pub(super) takes: Option<BTreeSet<AuthorId>>,
+    /// Authors whose changes the other side said it holds back.
+    pub(super) not_taken: BTreeSet<AuthorId>,
     pub(super) step: Step,
     /// A query or a read is under way.
     pub(super) is_busy: bool,
@@ -108,6 +110,7 @@ impl Document {
             cursor: LogSeq::START,
             theirs: VersionVector::new(),
             takes: None,
+            not_taken: BTreeSet::new(),
             step: Step::Apart,
             is_busy: false,
             holdings: None,
@@ -146,6 +149,11 @@ impl Document {
                 self.durable.0.saturating_sub(self.end.0).max(1)
             }
         }
+    }
+
+    /// Whether the other side takes an author's changes by themselves.
+    pub(super) fn is_taken(&self, author: &AuthorId) -> bool {
+        !self.not_taken.contains(author) && self.takes.as_ref().is_none_or(|takes| takes.contains(author))
     }
 
     /// What the other side must hold once all is given: all that was compared, of authors that it takes.

@@ -100,6 +100,8 @@ pub enum LinkInput {
     Presence(Bytes),
     /// This node goes by other grants now.
     Records(Vec<Bytes>),
+    /// This node takes other authors' changes now: ask again for what is missing.
+    AskAgain,
     /// This side wants something of the other.
     Call {
         /// Names the call, among those of this side.

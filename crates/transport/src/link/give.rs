@@ -9,7 +9,7 @@ use gangline_wire::limits::ASK_DIGESTS_MAX;
 use gangline_wire::v2::{Accepts, Frame};
 
 use super::document::{Document, Question, Step};
-use super::query::frame_of;
+use super::query::{BUNDLE_NEWS_MIN, frame_of};
 use super::search::Search;
 use super::{Answer, Link, LinkEffect, Query};
 use crate::session::CloseReason;
@@ -291,7 +291,7 @@ impl Link {
         let mut changes: Vec<Change> = std::mem::take(&mut document.carried);
         for entry in entries {
             let change = entry.change();
-            if document.takes.as_ref().is_some_and(|takes| !takes.contains(&change.author())) {
+            if !document.is_taken(&change.author()) {
                 document.leave_out(change.digest());
             } else if change.deps().iter().any(|dep| document.left_out.contains(dep)) {
                 // It builds on what the other side does not take by itself: compare again, and give both.
@@ -300,7 +300,7 @@ impl Link {
                 document.step = Step::Comparing;
                 break;
             } else if entry.origin() != Some(origin) {
-                let is_vouched = entry.is_vouched();
+                let is_vouched = entry.was_vouched();
                 document.tell(change, is_vouched);
                 changes.push(if is_vouched { change.clone() } else { change.with_signature([0; 64]) });
             }
@@ -314,7 +314,7 @@ impl Link {
         document.open.clear();
         if !changes.is_empty() {
             self.stats.sent_ops += changes.len() as u64;
-            self.outbox.push_back(frame_of(at as u32, &changes).into());
+            self.outbox.push_back(frame_of(at as u32, &changes, BUNDLE_NEWS_MIN).into());
         }
     }
 }
@@ -347,7 +347,7 @@ impl Document {
         } else {
             self.open.insert(change.author());
         }
-        if self.takes.is_some() {
+        if self.takes.is_some() || !self.not_taken.is_empty() {
             self.told.insert(change.author(), (change.seq(), change.digest()));
         }
     }

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use gangline_doc::{LogSeq, ReadLimit, SyncSource};
 use gangline_wire::v2;
 
-/// From so many changes on, a frame is a bundle: compressed.
-pub(super) const BUNDLE_CHANGES_MIN: usize = 64;
+/// From so many changes on, a frame of what a peer lacks is a bundle: compressed.
+const BUNDLE_GIFTS_MIN: usize = 6;
+/// From so many changes on, a frame of what is new is a bundle. Compressing takes longer than sending a few more bytes.
+pub(super) const BUNDLE_NEWS_MIN: usize = 64;
 
 /// A question about one document.
 #[derive(Debug)]
@@ -114,7 +116,7 @@ pub fn answer(source: &dyn SyncSource, query: Query) -> Answer {
                     false => missing.change.with_signature([0; 64]),
                 })
                 .collect();
-            let frame = (!changes.is_empty()).then(|| frame_of(number, &changes).into());
+            let frame = (!changes.is_empty()).then(|| frame_of(number, &changes, BUNDLE_GIFTS_MIN).into());
             Answer::Given { holdings, frame, changes: changes.len() }
         }
         Query::Contains(digests) => Answer::Contains(source.contains(&digests)),
@@ -122,12 +124,12 @@ pub fn answer(source: &dyn SyncSource, query: Query) -> Answer {
     }
 }
 
-/// The frame with these changes of one document.
-pub(super) fn frame_of(number: u32, changes: &[Change]) -> Vec<u8> {
+/// The frame with these changes of one document: a bundle from `bundle_min` on.
+pub(super) fn frame_of(number: u32, changes: &[Change], bundle_min: usize) -> Vec<u8> {
     // Peers of version 1 want each op vouched for, so the board's signatures all travel.
     let is_board = changes.first().is_some_and(|change| change.document() == DocumentId::DEFAULT);
     let signatures = if is_board { Signatures::All } else { Signatures::Covering };
-    if changes.len() >= BUNDLE_CHANGES_MIN
+    if changes.len() >= bundle_min
         && let Ok(frame) = v2::bundle_of(number, changes, signatures)
     {
         return frame;

@@ -45,7 +45,7 @@ fn ten_missing_of_thousands_cost_little() {
     pair.talk();
     pair.assert_level();
     let bytes: Vec<usize> = pair.sides.iter().map(|side| side.sent_bytes()).collect();
-    assert!(bytes[0] <= 4_096 && bytes[1] <= 1_024, "{bytes:?} bytes");
+    assert!(bytes[0] <= 2_048 && bytes[1] <= 1_024, "{bytes:?} bytes");
     assert_eq!(pair.sides[0].given().len(), 10);
     assert_eq!(pair.sides[1].given().len(), 0);
 }

@@ -89,3 +89,41 @@ fn calls_are_answered_both_ways() {
     }
     pair.assert_level();
 }
+
+/// Once named, the author's changes are not offered again on this link.
+#[test]
+fn what_was_held_back_is_not_offered_again() {
+    let mut stranger = Writer::new(11);
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+    pair.talk();
+    // The other side's trust changed after it had said whose changes it takes.
+    let frame = Frame::Held { document: 0, authors: [stranger.key.author()].into() };
+    pair.sides[0].inbox.push_back(gangline_wire::v2::encode(&frame).into());
+    pair.talk();
+    pair.sides[0].bring(&[stranger.write("strange")]);
+    pair.talk();
+    assert!(pair.sides[0].given().is_empty());
+    let mut honest = Writer::new(12);
+    let known = pair.sides[0].replica.entries(gangline_doc::LogSeq(0), Default::default()).unwrap();
+    honest.see(&[known[0].change().clone()]);
+    pair.sides[0].bring(&[honest.write("on top of it")]);
+    pair.talk();
+    pair.assert_level();
+}
+
+/// When a node begins to take an author's changes, it asks for what it was not offered before.
+#[test]
+fn whoever_trusts_more_gets_what_it_lacked() {
+    let mut stranger = Writer::new(11);
+    let trust: BTreeSet<_> = [key(2).author()].into();
+    let mut pair = Pair::new(replica(1, None, &[stranger.write("a")]), replica(2, Some(trust), &[]));
+    pair.talk();
+    pair.sides[0].bring(&[stranger.write("b")]);
+    pair.talk();
+    assert_eq!(pair.durable()[1].0, 0);
+    pair.sides[1].replica.set_trust(0, None).unwrap();
+    pair.sides[1].feed(LinkInput::AskAgain);
+    pair.talk();
+    pair.assert_level();
+    assert_eq!(pair.durable()[1].0, 2);
+}

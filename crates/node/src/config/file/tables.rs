@@ -25,6 +25,10 @@ impl Reader<'_> {
                 layer.allow_v1 = self.boolean("trust.allow_v1", value);
                 continue;
             }
+            if name == "on_equivocation" {
+                layer.stops_equivocators = self.on_equivocation(value);
+                continue;
+            }
             let entry = match value.get_ref().as_table() {
                 Some(entry) => match self.listed(name, value, entry) {
                     Some(entry) => Some(entry),
@@ -42,7 +46,7 @@ impl Reader<'_> {
                 }
             };
             let Some((author, listed)) = entry else {
-                let hint = match suggest::nearest(name, &["allow_v1"]) {
+                let hint = match suggest::nearest(name, &["allow_v1", "on_equivocation"]) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => NOT_A_KEY.into(),
                 };
