@@ -156,12 +156,8 @@ pub(crate) fn assemble(
         speaks_v1: Policy::of(settings) != Policy::Tokens || settings.allow_v1.value,
         ..TransportSettings::default()
     };
-    let identity = Identity {
-        keypair: node_key,
-        nonce: Arc::new(nonce),
-        gate: gate.clone(),
-        calls: Arc::new(NoCalls),
-    };
+    let identity =
+        Identity { keypair: node_key, nonce: Arc::new(nonce), gate: gate.clone(), calls: Arc::new(NoCalls) };
     let links = Arc::new(Links::new(Arc::new(replica.clone()), identity, transport, rendezvous));
     let name = node_name(&author);
     let agents = settings.agents.value.clone();
