@@ -72,6 +72,11 @@ fn snapshots_are_replayed() {
 }
 
 #[test]
+fn grants_are_replayed() {
+    replay("trust");
+}
+
+#[test]
 fn every_check_has_a_fuzz_target_and_a_corpus() {
     let stems = |folder: &str| -> BTreeSet<String> {
         let paths = files(&fuzz_folder().join(folder));

@@ -8,6 +8,7 @@ use bft_json_crdt::bundle::{Signatures, encode as encode_bundle};
 use bft_json_crdt::json_crdt::{BaseCrdt, SignedOp, VersionVector};
 use bft_json_crdt::{AuthorId, Digest, DocumentId};
 use gangline_tests::{fuzzing, kinds, sample};
+use gangline_trust::{Grant, Revocation, Rights, Statement};
 use gangline_wire::v2::{self, Accepts, Frame, Hello, HelloDocument, RefuseCode};
 use gangline_wire::{SyncMessage, encode};
 
@@ -22,6 +23,9 @@ fn main() -> io::Result<()> {
         write("bundle", name, &encode_bundle(&sample::history(), signatures).map_err(io::Error::other)?)?;
     }
     write("bundle", "of-nothing", &encode_bundle(&[], Signatures::All).map_err(io::Error::other)?)?;
+    for (name, statements) in grants() {
+        write("trust", name, &fuzzing::said(&statements))?;
+    }
     write("lies", "history", &fuzzing::told(&kinds::history()))?;
     // Each begins where the last one ends: the shorter ones show a fuzzer less at a time.
     let [key, ..] = kinds::keys();
@@ -56,6 +60,30 @@ fn main() -> io::Result<()> {
     let ops = history.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     write("text_frame", "bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops })?)?;
     write("text_frame", "empty-bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops: Vec::new() })?)
+}
+
+/// An invitation by which a third key joins, and its end.
+fn grants() -> [(&'static str, Vec<Statement>); 3] {
+    let (alice, bob, carol) = (sample::alice().author(), sample::bob().author(), kinds::keys()[0].author());
+    let grant = |issuer, subject, is_ticket| Grant {
+        document: DocumentId::DEFAULT,
+        issuer,
+        subject,
+        rights: Rights::MEMBER,
+        is_ticket,
+        name: "carol".to_owned(),
+        expires_at_ms: 1 << 41,
+        id: [7; 16],
+    };
+    let ticket = Statement::Grant(grant(alice, bob, true));
+    let joined = Statement::Grant(grant(bob, carol, false));
+    let revoked =
+        Statement::Revocation(Revocation { document: DocumentId::DEFAULT, issuer: alice, subject: carol });
+    [
+        ("grant", vec![Statement::Grant(grant(alice, bob, false))]),
+        ("ticket", vec![ticket.clone(), joined.clone()]),
+        ("revoked", vec![ticket, joined, revoked]),
+    ]
 }
 
 /// One frame of each kind.

@@ -6,6 +6,7 @@
 
 mod lies;
 mod snapshot;
+mod trust;
 
 use bft_json_crdt::bundle;
 use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, OpState, SignedOp};
@@ -16,6 +17,7 @@ use gangline_wire::{SyncMessage, decode, decode_text, encode, v2};
 use crate::sample;
 pub use lies::{lies, told};
 pub use snapshot::{joined, snapshot};
+pub use trust::{said, trust};
 
 /// A check, under the name that its fuzz target and the folder of its corpus have.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +29,14 @@ pub struct Target {
 }
 
 /// All checks.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "bundle", check: bundle },
     Target { name: "change", check: change },
     Target { name: "lies", check: lies },
     Target { name: "signed_op", check: signed_op },
     Target { name: "snapshot", check: snapshot },
     Target { name: "text_frame", check: text_frame },
+    Target { name: "trust", check: trust },
     Target { name: "wire_v1", check: wire_v1 },
     Target { name: "wire_v2", check: wire_v2 },
 ];
@@ -125,13 +128,13 @@ pub fn wire_v2(data: &[u8]) -> bool {
     /// The kind of frame that carries a bundle.
     const BUNDLE: u8 = 0x84;
     let mut data = data.to_vec();
-    if let Some((&BUNDLE, rest)) = data.split_first_mut()
+    if let Some((&mut BUNDLE, rest)) = data.split_first_mut()
         && let Some(at) = rest.iter().position(|byte| *byte < 0x80)
         && let Some(bundle) = rest.get_mut(at + 1..)
     {
         let mut fitted = bundle.to_vec();
         fit_checksums(&mut fitted);
-        bundle.copy_from_slice(fitted.get(..bundle.len()).unwrap_or(bundle));
+        bundle.copy_from_slice(&fitted);
     }
     let Ok(frame) = v2::decode(&data) else { return false };
     let again = v2::encode(&frame);

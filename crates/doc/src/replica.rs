@@ -11,6 +11,7 @@
 mod editor;
 mod error;
 mod outbox;
+mod trust;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

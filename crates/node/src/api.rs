@@ -25,7 +25,6 @@ mod tests;
 mod watch;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,6 +49,7 @@ use crate::config::Limits;
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::token::Tokens;
+use crate::trust::NodeGate;
 
 /// What handlers share.
 pub(crate) type App = Arc<AppInner>;
@@ -62,7 +62,7 @@ pub(crate) struct AppInner {
     pub(crate) name: String,
     pub(crate) policy: Policy,
     pub(crate) allow_v1: bool,
-    pub(crate) trusted: BTreeMap<AuthorId, String>,
+    pub(crate) gate: Arc<NodeGate>,
     pub(crate) agents: Vec<String>,
     /// For whom a claim is that names nobody.
     pub(crate) agent: String,

@@ -1,8 +1,7 @@
 //! From settings to parts: the one place that picks a backend and hands everything what it needs.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bft_json_crdt::DocumentId;
@@ -10,21 +9,22 @@ use bft_json_crdt::keypair::Keypair;
 use gangline_doc::{LogSeq, OpLog, PipelineDoc, Replica, ReplicaSettings};
 use gangline_store::sqlite::OpenError;
 use gangline_store::{DirLock, DirLockError, SqliteOpLog, SqliteSettings};
-use gangline_transport::{Identity, NoCalls, PeerUrl, TransportSettings};
+use gangline_transport::{Gate, Identity, NoCalls, PeerUrl, TlsServer, TransportSettings};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{App, AppInner, Keys, Latest, Policy};
+use crate::certificate;
 use crate::clock;
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
-use crate::gate;
 use crate::identity::{self, KEY_FILE, node_name};
 use crate::links::{Links, nonce};
 use crate::metrics::Metrics;
 use crate::private_file::make_private_dir;
 use crate::token::Tokens;
+use crate::trust::{NodeGate, has_grants, rendezvous};
 
 /// A node that is ready to run.
 pub(crate) struct Parts {
@@ -32,13 +32,25 @@ pub(crate) struct Parts {
     pub(crate) app: App,
     /// Where it listens.
     pub(crate) listener: TcpListener,
+    /// With which certificate, if it encrypts.
+    pub(crate) tls: Option<TlsServer>,
+}
+
+/// What a node keeps.
+pub(crate) struct Data {
+    /// Its key.
+    pub(crate) keypair: Keypair,
+    /// Its log.
+    pub(crate) log: Arc<dyn OpLog>,
+    /// Where its grants are, and the nodes that it has joined; none for a node that keeps nothing.
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Opens the data directory: its lock, the key and the log. Reads the whole log.
 ///
 /// # Errors
 /// When another process has it, or something in it cannot be used.
-pub(crate) fn open_data(settings: &Settings) -> Result<(Keypair, Arc<dyn OpLog>), Failure> {
+pub(crate) fn open_data(settings: &Settings) -> Result<Data, Failure> {
     let dir = &settings.data_dir.value;
     make_private_dir(dir).map_err(|error| {
         let message = format!("cannot make the data directory {}: {error}", dir.display());
@@ -65,7 +77,7 @@ pub(crate) fn open_data(settings: &Settings) -> Result<(Keypair, Arc<dyn OpLog>)
             dir.display()
         );
     }
-    Ok((keypair, Arc::new(log)))
+    Ok(Data { keypair, log: Arc::new(log), dir: Some(dir.clone()) })
 }
 
 /// Binds the address, or says why it cannot be had.
@@ -92,12 +104,13 @@ pub(crate) async fn bind(settings: &Settings) -> Result<TcpListener, Failure> {
 /// When the settings may not be served, or the log does not fit the document.
 pub(crate) fn assemble(
     settings: &Settings,
-    keypair: Keypair,
-    log: Arc<dyn OpLog>,
+    data: Data,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<Parts, Failure> {
-    if let Some(refusal) = settings.refusal() {
+    let Data { keypair, log, dir } = data;
+    let is_invited = dir.as_deref().map_or(Ok(false), has_grants)?;
+    if let Some(refusal) = settings.refusal(is_invited) {
         return Err(Failure::settings(&[refusal]));
     }
     let listen: SocketAddr = listener.local_addr().map_err(|error| {
@@ -107,11 +120,9 @@ pub(crate) fn assemble(
     let node_key = keypair.clone();
     let limits = settings.limits.clone();
     let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-    // A node trusts itself: what it signs is what its own people do.
-    let trust = (!settings.trusted.value.is_empty()).then(|| {
-        let listed = settings.trusted.value.keys().copied();
-        listed.chain([author]).collect::<BTreeSet<_>>()
-    });
+    let joined = dir.as_deref().map_or_else(|| Ok(Vec::new()), rendezvous::read)?;
+    let gate = Arc::new(NodeGate::open(settings, keypair.clone(), dir)?);
+    let trust = gate.accepts();
     let replica = Replica::<PipelineDoc>::open(
         keypair,
         log,
@@ -132,20 +143,21 @@ pub(crate) fn assemble(
     let subscription = replica.subscribe(Box::new(move |seq| {
         let _ = wake.send_replace(seq);
     }));
-    let rendezvous: Vec<PeerUrl> =
+    let mut rendezvous: Vec<PeerUrl> =
         settings.rendezvous.value.iter().filter_map(|url| url.parse().ok()).collect();
+    for url in joined {
+        if !rendezvous.contains(&url) {
+            rendezvous.push(url);
+        }
+    }
     let transport = TransportSettings {
         peers_max: count(limits.sessions_max.value),
         // Off loopback nobody is let in who does not prove a key, unless the operator wants that.
         speaks_v1: Policy::of(settings) != Policy::Tokens || settings.allow_v1.value,
         ..TransportSettings::default()
     };
-    let identity = Identity {
-        keypair: node_key,
-        nonce: Arc::new(nonce),
-        gate: gate::of(settings, author),
-        calls: Arc::new(NoCalls),
-    };
+    let identity =
+        Identity { keypair: node_key, nonce: Arc::new(nonce), gate: gate.clone(), calls: Arc::new(NoCalls) };
     let links = Arc::new(Links::new(Arc::new(replica.clone()), identity, transport, rendezvous));
     let name = node_name(&author);
     let agents = settings.agents.value.clone();
@@ -160,7 +172,7 @@ pub(crate) fn assemble(
         name,
         policy: Policy::of(settings),
         allow_v1: settings.allow_v1.value,
-        trusted: settings.trusted.value.clone(),
+        gate,
         agents,
         tokens: Tokens::new(&settings.data_dir.value),
         keys: Keys::new(count(limits.idempotency_keys_max.value), count(limits.idempotency_bytes_max.value)),
@@ -174,7 +186,8 @@ pub(crate) fn assemble(
         started_at_ms: clock::now_ms(),
         stop,
     });
-    Ok(Parts { app, listener })
+    let tls = certificate::open(settings)?;
+    Ok(Parts { app, listener, tls })
 }
 
 /// Signing with a key whose log is lost would begin its chain again: a fork, of which peers keep evidence.

@@ -5,7 +5,9 @@ mod complete;
 mod demo;
 mod doctor;
 mod init;
+mod invite;
 mod item;
+mod join;
 mod key;
 mod output;
 mod peer;
@@ -87,6 +89,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Write a settings file to start from
     Init(init::InitArgs),
+    /// Print a ticket by which another node can join
+    Invite(invite::InviteArgs),
+    /// Join another node by a ticket
+    Join(join::JoinArgs),
     /// See and change the board's items
     #[command(subcommand)]
     Item(item::ItemCommand),
@@ -99,7 +105,7 @@ enum Command {
     /// See a node's peers
     #[command(subcommand)]
     Peer(peer::PeerCommand),
-    /// This node's key, and tokens for others
+    /// This node's key, the keys it trusts, and tokens for its HTTP
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Check and show settings
@@ -147,6 +153,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args, &out),
         Command::Simulate(args) => simulate::run(args, &out),
         Command::Init(args) => init::run(global, args, &out),
+        Command::Invite(args) => invite::run(global, args, &out),
+        Command::Join(args) => join::run(global, args, &out),
         Command::Item(command) => {
             let client = global.client()?;
             block_on(item::run(&client, global, command, &out))

@@ -17,7 +17,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use bft_json_crdt::keypair::AuthorId;
-use gangline_transport::{PeerUrl, UrlError};
+use gangline_transport::PeerUrl;
+use gangline_trust::Listed;
 
 pub(crate) use limits::Limits;
 pub(crate) use locate::{Found, locate};
@@ -37,14 +38,30 @@ pub(crate) struct Settings {
     pub(crate) agents: Sourced<Vec<String>>,
     /// Serve off loopback without a trust list.
     pub(crate) insecure: Sourced<bool>,
-    /// Keys that may write, with names; empty means anyone.
-    pub(crate) trusted: Sourced<BTreeMap<AuthorId, String>>,
+    /// Keys that are let in, with names and rights.
+    pub(crate) trusted: Sourced<BTreeMap<AuthorId, Listed>>,
+    /// The certificate to serve with; none: not encrypted.
+    pub(crate) tls: Sourced<Option<TlsSettings>>,
     /// Let nodes that cannot prove a key sync off loopback.
     pub(crate) allow_v1: Sourced<bool>,
     /// Let in no more changes of a key that signed two after the same one.
     pub(crate) stops_equivocators: Sourced<bool>,
     /// The bounds.
     pub(crate) limits: Limits,
+}
+
+/// Where the node's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TlsSettings {
+    /// Files in PEM, which somebody else keeps fresh.
+    Files {
+        /// The certificate, and those that vouch for it.
+        cert: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// The node makes one, and keeps it in the data directory.
+    SelfSigned,
 }
 
 /// What the command line says.
@@ -144,6 +161,10 @@ impl Settings {
             agents: Sourced::pick(None, None, layer.agents, Vec::new()),
             insecure: Sourced::pick(insecure_flag, env_insecure, layer.insecure, false),
             trusted: Sourced::pick(None, None, layer.trusted, BTreeMap::new()),
+            tls: match layer.tls {
+                Some(tls) => Sourced { value: Some(tls.value), origin: tls.origin },
+                None => Sourced::default(None),
+            },
             allow_v1: Sourced::pick(None, None, layer.allow_v1, false),
             stops_equivocators: Sourced::pick(None, None, layer.stops_equivocators, false),
             limits: Limits::default(),
@@ -171,9 +192,10 @@ impl Settings {
         Ok(self.listen.value.to_socket_addrs()?.collect())
     }
 
-    /// What keeps these settings from being served, beyond what is wrong in each by itself.
-    pub(crate) fn refusal(&self) -> Option<Mistake> {
-        if self.is_loopback() || self.insecure.value || !self.trusted.value.is_empty() {
+    /// What keeps these settings from being served, beyond what is wrong in each by itself. `has_grants`: somebody
+    /// was invited, so there is a list of whom to let in.
+    pub(crate) fn refusal(&self, has_grants: bool) -> Option<Mistake> {
+        if self.is_loopback() || self.insecure.value || has_grants || !self.trusted.value.is_empty() {
             return None;
         }
         Some(Mistake {
@@ -183,7 +205,8 @@ impl Settings {
                 self.listen.value
             ),
             hint: Some(
-                "name the keys that may write, in gangline.toml:\n\n    [trust]\n    \
+                "invite somebody first: `gangline invite --url ws://HOST:PORT` prints a ticket;\n\
+                 or name the keys that may write, in gangline.toml:\n\n    [trust]\n    \
                  alice = \"ed25519:<64 hex digits>\"   # as `gangline key show` prints it there\n\n\
                  or let anyone write: insecure = true (or --insecure); or listen on 127.0.0.1"
                     .into(),
@@ -208,9 +231,10 @@ impl Settings {
         }
         for url in &self.rendezvous.value {
             if let Err(error) = url.parse::<PeerUrl>() {
-                let hint = match (&error, url.split_once("://")) {
-                    (UrlError::Tls { .. }, _) => None,
-                    (_, Some(("http" | "https", rest))) => Some(format!("did you mean ws://{rest}?")),
+                let hint = match url.split_once("://") {
+                    Some(("http", rest)) => Some(format!("did you mean ws://{rest}?")),
+                    Some(("https", rest)) => Some(format!("did you mean wss://{rest}?")),
+                    Some(("wss", _)) => None,
                     _ => Some("for example ws://127.0.0.1:3001/crdt-sync".to_owned()),
                 };
                 let origin = self.rendezvous.origin.clone();
@@ -218,6 +242,11 @@ impl Settings {
             }
         }
     }
+}
+
+/// Reads a public key as people write it: 64 hex digits, with or without `ed25519:`.
+pub(crate) fn public_key(text: &str) -> Option<AuthorId> {
+    text.strip_prefix("ed25519:").unwrap_or(text).parse().ok()
 }
 
 /// Whether an address is one that only this machine reaches, also when written as IPv4 in IPv6.

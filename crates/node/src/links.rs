@@ -136,6 +136,15 @@ impl Links {
         Ok(Pong { key, micros: sent.elapsed().as_micros() })
     }
 
+    /// Tells peers what changed whom this node trusts, and asks them for what it takes now.
+    pub(crate) fn trust_anew(&self, records: Vec<Vec<u8>>) {
+        if let Some(live) = self.live() {
+            let records: Vec<Bytes> = records.into_iter().map(Bytes::from).collect();
+            live.transport.tell_records(&records);
+            live.transport.ask_again();
+        }
+    }
+
     fn live(&self) -> Option<Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -6,11 +6,11 @@
 
 mod api;
 mod assemble;
+mod certificate;
 mod cli;
 mod clock;
 mod config;
 mod failure;
-mod gate;
 mod identity;
 mod links;
 mod logging;
@@ -20,6 +20,7 @@ mod ready;
 mod run;
 mod shutdown;
 mod token;
+mod trust;
 mod url;
 
 use std::process::ExitCode;

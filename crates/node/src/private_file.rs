@@ -3,6 +3,31 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::SystemTime;
+
+/// What tells one version of a file from the next. Files are replaced, so the inode changes too. None: no file.
+pub(crate) type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// Looks which version of a file is there.
+pub(crate) fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Some((metadata.modified().ok()?, metadata.len(), inode))
+}
+
+/// Waits for the other processes that change what `path` guards. Dropping the file lets the next one in.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    file.lock()?;
+    Ok(file)
+}
 
 /// Makes `path` and its parents, readable by the owner only.
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bft_json_crdt::keypair::AuthorId;
+use gangline_transport::CertPin;
 use serde_json::{Value, json};
 
 use crate::identity::{short_key, show_key};
@@ -17,22 +18,25 @@ pub(crate) struct Ready<'a> {
     pub(crate) author: AuthorId,
     /// Where it listens, with the real port.
     pub(crate) listen: SocketAddr,
+    /// The pin of its certificate, if it encrypts.
+    pub(crate) pin: Option<CertPin>,
     /// Where it keeps its data.
     pub(crate) data_dir: &'a Path,
 }
 
 impl Ready<'_> {
     fn board(&self) -> String {
-        format!("http://{}", self.listen)
+        format!("{}://{}", if self.pin.is_some() { "https" } else { "http" }, self.listen)
     }
 
     fn sync(&self) -> String {
-        format!("ws://{}{}", self.listen, gangline_transport::SYNC_PATH)
+        let scheme = if self.pin.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.listen, gangline_transport::SYNC_PATH)
     }
 
     /// For people.
-    pub(crate) fn lines(&self) -> [String; 5] {
-        [
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
             format!(
                 "gangline {} · node {} ({})",
                 env!("CARGO_PKG_VERSION"),
@@ -41,9 +45,15 @@ impl Ready<'_> {
             ),
             format!("board   {}", self.board()),
             format!("sync    {}", self.sync()),
+        ];
+        if let Some(pin) = self.pin {
+            lines.push(format!("pin     sha256={pin}"));
+        }
+        lines.extend([
             format!("data    {} (SQLite)", self.data_dir.display()),
             "Ctrl-C stops; nothing is lost.".to_owned(),
-        ]
+        ]);
+        lines
     }
 
     /// For programs: one document.
@@ -57,6 +67,7 @@ impl Ready<'_> {
             "board": self.board(),
             "sync": self.sync(),
             "listen": self.listen.to_string(),
+            "pin": self.pin.map(|pin| format!("sha256={pin}")),
             "data_dir": self.data_dir,
             "store": "sqlite",
         })
@@ -75,6 +86,7 @@ mod tests {
             name: "swift-otter",
             author: AuthorId(key),
             listen: "127.0.0.1:3001".parse().unwrap(),
+            pin: None,
             data_dir: Path::new("./gangline-data"),
         };
         assert_eq!(
@@ -85,5 +97,10 @@ mod tests {
              data    ./gangline-data (SQLite)\n\
              Ctrl-C stops; nothing is lost."
         );
+        let pin = CertPin([0x5e; 32]);
+        let lines = Ready { pin: Some(pin), ..ready }.lines();
+        assert_eq!(lines[1], "board   https://127.0.0.1:3001");
+        assert_eq!(lines[2], "sync    wss://127.0.0.1:3001/crdt-sync");
+        assert_eq!(lines[3], format!("pin     sha256={pin}"));
     }
 }

@@ -7,14 +7,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::failure::{Exit, Failure};
-use crate::private_file::{make_private_dir, write_private};
+use crate::private_file::{Stamp, lock, make_private_dir, stamp, write_private};
 
 const FILE: &str = "tokens.json";
 /// What tokens begin with, so that people and scanners recognise one.
@@ -76,6 +75,14 @@ pub(crate) fn create(dir: &Path, name: &str, access: Access, now_ms: u64) -> Res
     })
 }
 
+/// Whether there is a token called `name`.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub(crate) fn exists(dir: &Path, name: &str) -> Result<bool, Failure> {
+    Ok(list(dir)?.iter().any(|kept| kept.name == name))
+}
+
 /// Takes the token called `name` away.
 ///
 /// # Errors
@@ -111,9 +118,6 @@ pub(crate) struct Tokens {
     cached: Mutex<Option<(Stamp, Vec<Kept>)>>,
 }
 
-/// What tells one version of the file from the next. The file is replaced, so the inode changes too.
-type Stamp = Option<(SystemTime, u64, u64)>;
-
 impl Tokens {
     /// Reads the tokens in `dir`, now and whenever they change.
     pub(crate) fn new(dir: &Path) -> Self {
@@ -138,15 +142,6 @@ impl Tokens {
         let (_, tokens) = cached.as_ref()?;
         tokens.iter().find(|kept| kept.sha256 == presented).map(|kept| kept.access)
     }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = fs::metadata(path).ok()?;
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Some((metadata.modified().ok()?, metadata.len(), inode))
 }
 
 /// Comparing hashes of 256-bit secrets needs no constant time: what leaks is of the hash.
@@ -179,10 +174,7 @@ fn change<R>(dir: &Path, f: impl FnOnce(&mut Vec<Kept>) -> Result<R, Failure>) -
         Failure::new(Exit::Failed, "tokens_not_written", format!("cannot write {}: {error}", path.display()))
     };
     make_private_dir(dir).map_err(failed)?;
-    let lock_path = dir.join("tokens.lock");
-    let lock =
-        fs::File::options().write(true).create(true).truncate(false).open(lock_path).map_err(failed)?;
-    lock.lock().map_err(failed)?;
+    let _lock = lock(&dir.join("tokens.lock")).map_err(failed)?;
     let mut file = read(&path)?;
     let result = f(&mut file.tokens)?;
     file.version = 1;

@@ -12,6 +12,7 @@ mod node {
     mod peers;
     mod settings;
     mod sync;
+    mod trust;
     mod up;
     mod watch;
 }

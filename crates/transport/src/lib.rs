@@ -6,7 +6,8 @@
 //! knows nothing of what is in a document. [`Transport::peers`] shows how it goes.
 //!
 //! Read `session.rs` first, then `drive.rs`, which drives it over a socket, then `server.rs` and
-//! `rendezvous.rs`. [`Backoff`] and [`PeerUrl`] are pure.
+//! `rendezvous.rs`. [`Backoff`] and [`PeerUrl`] are pure. Who may come in is asked of a [`Gate`]; `tls.rs` makes
+//! encrypted connections, for nodes and for whoever else talks to one.
 //!
 //! ```
 //! use gangline_transport::{Backoff, BackoffSettings, PeerUrl};
@@ -35,6 +36,7 @@ mod rendezvous;
 mod server;
 pub mod session;
 mod socket;
+mod tls;
 mod url;
 
 pub use backoff::{Backoff, BackoffSettings, RENDEZVOUS_ERROR_THRESHOLD, Severity};
@@ -44,4 +46,5 @@ pub use hub::{Identity, Nonce, Transport, TransportSettings, WallClock};
 pub use peers::{Direction, PeerState, PeerStatus, PeersSnapshot};
 pub use rendezvous::Jitter;
 pub use server::{AcceptError, Channel, asks_for_v2};
+pub use tls::{CertPin, NotAPin, Stream, TlsDialer, TlsError, TlsServer};
 pub use url::{PeerUrl, SYNC_PATH, UrlError};

@@ -18,6 +18,7 @@ use crate::peers::PeerHandle;
 use crate::server::SYNC_HEADER;
 use crate::session::CloseReason;
 use crate::socket::config;
+use crate::tls::{Stream, TlsDialer, TlsError};
 use crate::url::PeerUrl;
 
 /// Gives a number from 0 to 1 whenever a delay is computed. Handed in, since randomness belongs to the node.
@@ -28,6 +29,8 @@ pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
 enum DialError {
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("no WebSocket there: {0}")]
     Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
     #[error("no answer within {0} ms")]
@@ -42,7 +45,8 @@ impl Transport {
     pub fn dial(&self, url: PeerUrl, jitter: Jitter) {
         let hub = Arc::clone(&self.hub);
         let peer = hub.peers.add_rendezvous(url.to_string(), hub.now_ms());
-        let dialer = Dialer { backoff: Backoff::new(hub.settings.backoff), hub, peer, url, jitter };
+        let backoff = Backoff::new(hub.settings.backoff);
+        let dialer = Dialer { backoff, hub, peer, url, jitter, tls: None };
         self.hub.tasks.spawn(dialer.run());
     }
 }
@@ -53,6 +57,8 @@ struct Dialer {
     url: PeerUrl,
     backoff: Backoff,
     jitter: Jitter,
+    /// Made on first use: it may have to read files.
+    tls: Option<TlsDialer>,
 }
 
 impl Dialer {
@@ -77,7 +83,7 @@ impl Dialer {
         self.peer.connecting(self.hub.now_ms());
         let limit_ms = self.hub.settings.connect_ms;
         let connected = tokio::select! {
-            result = timeout(Duration::from_millis(limit_ms), connect(&self.url, self.hub.identity.is_some())) => {
+            result = timeout(Duration::from_millis(limit_ms), connect(&self.url, &mut self.tls, self.hub.identity.is_some())) => {
                 result.unwrap_or(Err(DialError::Timeout(limit_ms)))
             }
             () = self.hub.stop.cancelled() => return,
@@ -124,10 +130,19 @@ impl Dialer {
 /// stream that is returned.
 ///
 /// Version 2 is offered by a header and, for what looks at URLs only, by the query; a node of version 1 ignores both.
-async fn connect(url: &PeerUrl, offers_v2: bool) -> Result<Connection<TcpStream>, DialError> {
+async fn connect(
+    url: &PeerUrl,
+    tls: &mut Option<TlsDialer>,
+    offers_v2: bool,
+) -> Result<Connection<Stream>, DialError> {
     let handshake = |error| DialError::Handshake(Box::new(error));
     let stream = TcpStream::connect((url.host(), url.port())).await.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
+    let stream = match url.is_tls() {
+        false => Stream::plain(stream),
+        true => dialer(url, tls).await?.connect(url.host(), stream).await?,
+    };
+    let channel = stream.channel().map(|channel| channel.0);
     let uri = if offers_v2 { with_query(url.uri()) } else { url.uri().clone() };
     let mut request = uri.into_client_request().map_err(handshake)?;
     if offers_v2 {
@@ -138,7 +153,18 @@ async fn connect(url: &PeerUrl, offers_v2: bool) -> Result<Connection<TcpStream>
     let (stream, response) =
         client_async_with_config(request, stream, Some(config())).await.map_err(handshake)?;
     let is_v2 = offers_v2 && response.headers().get(SYNC_HEADER).is_some_and(|version| version == "2");
-    Ok(Connection { stream, traffic, is_v2, is_dialer: true, channel: None })
+    Ok(Connection { stream, traffic, is_v2, is_dialer: true, channel })
+}
+
+/// The machine's authorities are read on a thread of its own, once it has some.
+async fn dialer(url: &PeerUrl, tls: &mut Option<TlsDialer>) -> Result<TlsDialer, DialError> {
+    if let Some(dialer) = tls {
+        return Ok(dialer.clone());
+    }
+    let pin = url.pin();
+    let made = tokio::task::spawn_blocking(move || TlsDialer::new(pin)).await;
+    let made = made.map_err(|error| DialError::Connect(std::io::Error::other(error)))??;
+    Ok(tls.insert(made).clone())
 }
 
 /// The URL with `sync=2` in its query.

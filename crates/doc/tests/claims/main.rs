@@ -13,6 +13,7 @@ mod failure;
 mod liars;
 mod manual_log;
 mod readers;
+mod trust;
 
 use std::sync::Arc;
 

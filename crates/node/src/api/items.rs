@@ -225,6 +225,6 @@ fn agent(body: &Bytes) -> Result<Option<String>, Problem> {
 impl super::AppInner {
     /// What people call an author: the name in the trust list, else the one made from the key.
     pub(super) fn author_name(&self, author: &bft_json_crdt::keypair::AuthorId) -> String {
-        self.trusted.get(author).cloned().unwrap_or_else(|| node_name(author))
+        self.gate.name_of(author).unwrap_or_else(|| node_name(author))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use gangline_transport::{Stream, TlsServer};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -38,6 +39,7 @@ const REFUSALS_MAX: usize = 64;
 /// Serves until `stop`, then lets requests under way finish, for at most the drain time.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<TlsServer>,
     app: Router,
     settings: ServerSettings,
     stop: CancellationToken,
@@ -68,7 +70,10 @@ pub(crate) async fn serve(
                 limit = settings.connections_max,
                 "too many connections"
             );
-            if let Ok(place) = refusals.clone().try_acquire_owned() {
+            // Whoever expects TLS would not understand.
+            if tls.is_none()
+                && let Ok(place) = refusals.clone().try_acquire_owned()
+            {
                 tasks.spawn(async move {
                     turn_away(stream, settings.connections_max).await;
                     drop(place);
@@ -76,9 +81,16 @@ pub(crate) async fn serve(
             }
             continue;
         };
-        let (app, stop) = (app.clone(), stop.clone());
+        let (tls, app, stop) = (tls.clone(), app.clone(), stop.clone());
         tasks.spawn(async move {
-            connection(stream, from, app, settings, stop).await;
+            let _ = stream.set_nodelay(true);
+            let secured = tokio::select! {
+                secured = secure(stream, tls, settings.header_timeout) => secured,
+                () = stop.cancelled() => None,
+            };
+            if let Some(stream) = secured {
+                connection(stream, from, app, settings, stop).await;
+            }
             drop(place);
         });
     }
@@ -91,14 +103,27 @@ pub(crate) async fn serve(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerAddr(pub(crate) SocketAddr);
 
+/// Shakes hands, if the node encrypts. As impatient as with a slow head.
+async fn secure(stream: TcpStream, tls: Option<TlsServer>, within: Duration) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(Stream::plain(stream)) };
+    match tokio::time::timeout(within, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(event = "tls_refused", "{error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 async fn connection(
-    stream: TcpStream,
+    stream: Stream,
     from: SocketAddr,
     app: Router,
     settings: ServerSettings,
     stop: CancellationToken,
 ) {
-    let _ = stream.set_nodelay(true);
+    let channel = stream.channel();
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -107,6 +132,9 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(PeerAddr(from));
+        if let Some(channel) = channel {
+            request.extensions_mut().insert(channel);
+        }
         app.clone().oneshot(request)
     });
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());

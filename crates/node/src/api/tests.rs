@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{ROUTES, router};
-use crate::assemble::{assemble, bind};
+use crate::assemble::{Data, assemble, bind};
 use crate::config::{Flags, Settings};
 
 async fn ask(router: &axum::Router, method: &str, path: &str) -> (StatusCode, String) {
@@ -32,8 +32,8 @@ async fn the_table_of_routes_is_what_the_router_answers() {
     let flags = Flags { listen: Some("127.0.0.1:0".into()), ..Flags::default() };
     let settings = Settings::resolve(&flags, &|_| None, None).unwrap();
     let listener = bind(&settings).await.unwrap();
-    let log = Arc::new(MemoryOpLog::new());
-    let parts = assemble(&settings, make_keypair(), log, listener, CancellationToken::new()).unwrap();
+    let data = Data { keypair: make_keypair(), log: Arc::new(MemoryOpLog::new()), dir: None };
+    let parts = assemble(&settings, data, listener, CancellationToken::new()).unwrap();
     let router = router(&parts.app);
     for (path, methods) in ROUTES {
         let path = path.replace("{story_id}", "x").replace("{file}", "board.js");

@@ -1,8 +1,9 @@
-//! The HTTP client of the command line: one connection per request, plain HTTP/1.1, over hyper.
+//! The HTTP client of the command line: one connection per request, HTTP/1.1 over hyper, encrypted for https://.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use gangline_transport::{CertPin, Stream, TlsDialer, TlsError};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -17,6 +18,8 @@ use crate::failure::{Exit, Failure};
 pub(crate) struct Client {
     base: String,
     authority: String,
+    /// For https://, the pin of the node's certificate, if it was given.
+    tls: Option<Option<CertPin>>,
     token: Option<String>,
     timeout: Duration,
 }
@@ -36,30 +39,38 @@ impl Client {
     /// A client of the node at `url`.
     ///
     /// # Errors
-    /// When `url` is not `http://host[:port]`.
+    /// When `url` is not `http://host[:port]` or `https://host[:port]`, the latter perhaps with `#sha256=<pin>`.
     pub(crate) fn new(url: &str, token: Option<String>, timeout: Duration) -> Result<Self, Failure> {
         let bad = |hint: &str| {
             Err(Failure::new(Exit::Usage, "bad_node_url", format!("`{url}` is not the URL of a node"))
                 .hint(hint))
         };
         let trimmed = url.trim_end_matches('/');
-        if trimmed.starts_with("https://") {
-            return bad(
-                "https:// is not supported by this version; use http:// inside a network that you trust",
-            );
+        for (scheme, meant) in [("ws://", "http://"), ("wss://", "https://")] {
+            if let Some(rest) = trimmed.strip_prefix(scheme) {
+                let authority = rest.split('/').next().unwrap_or_default();
+                return bad(&format!("did you mean {meant}{authority}?"));
+            }
         }
-        if let Some(rest) = trimmed.strip_prefix("ws://") {
-            let authority = rest.split('/').next().unwrap_or_default();
-            return bad(&format!("did you mean http://{authority}?"));
-        }
-        let Some(authority) = trimmed.strip_prefix("http://") else {
-            return bad("for example http://127.0.0.1:3001");
+        let (trimmed, pin) = match trimmed.split_once('#') {
+            None => (trimmed, None),
+            Some((address, fragment)) => match fragment.strip_prefix("sha256=").map(str::parse::<CertPin>) {
+                Some(Ok(pin)) if address.starts_with("https://") => {
+                    (address.trim_end_matches('/'), Some(pin))
+                }
+                _ => return bad("a pin is written https://host:port#sha256= and 64 hexadecimal digits"),
+            },
+        };
+        let (authority, tls) = match (trimmed.strip_prefix("http://"), trimmed.strip_prefix("https://")) {
+            (Some(authority), _) => (authority, None),
+            (None, Some(authority)) => (authority, Some(pin)),
+            (None, None) => return bad("for example http://127.0.0.1:3001"),
         };
         let parsed = trimmed.parse::<Uri>().ok().filter(|uri| uri.path() == "/" && uri.query().is_none());
         if parsed.is_none() || authority.is_empty() || authority.contains('@') {
             return bad("for example http://127.0.0.1:3001");
         }
-        Ok(Self { base: trimmed.to_owned(), authority: authority.to_owned(), token, timeout })
+        Ok(Self { base: trimmed.to_owned(), authority: authority.to_owned(), tls, token, timeout })
     }
 
     /// The node's URL, as it was given.
@@ -165,9 +176,33 @@ impl Client {
         Ok((parts.status, parts.headers, incoming))
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
+    async fn connect(&self) -> Result<Stream, Failure> {
+        let stream = self.reach().await?;
+        let Some(pin) = self.tls else { return Ok(Stream::plain(stream)) };
+        let host = match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => host,
+            Some(_) | None => &self.authority,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let secured = async { TlsDialer::new(pin)?.connect(host, stream).await };
+        secured.await.map_err(|error: TlsError| {
+            let message = format!("{}: {error}", self.base);
+            match error {
+                TlsError::WrongCertificate { .. } | TlsError::Untrusted { .. } => {
+                    Failure::new(Exit::Refused, "certificate_refused", message)
+                }
+                TlsError::NoRoots(_) | TlsError::Unusable(_) | TlsError::Handshake(_) | _ => {
+                    Failure::new(Exit::Unreachable, "no_tls", message)
+                        .hint("a node serves https:// if its settings have a table [tls]; else use http://")
+                }
+            }
+        })
+    }
+
+    async fn reach(&self) -> Result<TcpStream, Failure> {
         let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let target = if has_port { self.authority.clone() } else { format!("{}:80", self.authority) };
+        let port = if self.tls.is_some() { 443 } else { 80 };
+        let target = if has_port { self.authority.clone() } else { format!("{}:{port}", self.authority) };
         TcpStream::connect(&target).await.map_err(|error| {
             let base = &self.base;
             if error.kind() == std::io::ErrorKind::ConnectionRefused {
@@ -227,11 +262,15 @@ mod tests {
 
     #[test]
     fn urls_are_checked_with_a_way_out() {
+        let pinned = client(&format!("https://a:1/#sha256={}", "5e".repeat(32))).unwrap();
+        assert_eq!((pinned.base(), pinned.tls), ("https://a:1", Some(Some(CertPin([0x5e; 32])))));
         assert_eq!(client("http://127.0.0.1:3001/").unwrap().base(), "http://127.0.0.1:3001");
         for (url, hint) in [
             ("127.0.0.1:3001", "for example http://127.0.0.1:3001"),
             ("ws://a:1/crdt-sync", "did you mean http://a:1?"),
-            ("https://a", "not supported"),
+            ("wss://a:1/crdt-sync", "did you mean https://a:1?"),
+            ("https://a#sha256=5e", "64 hexadecimal digits"),
+            ("http://a#sha256=5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e", "https://"),
             ("http://", "for example"),
             ("http://a/b", "for example"),
         ] {

@@ -109,7 +109,8 @@ fn report(findings: &[Finding], out: &Output) -> Result<(), Failure> {
 }
 
 fn trust(settings: &Settings) -> Finding {
-    match settings.refusal() {
+    let has_grants = crate::trust::has_grants(&settings.data_dir.value).unwrap_or_default();
+    match settings.refusal(has_grants) {
         Some(refusal) => Finding::ill("trust", refusal.message.clone(), refusal.hint.unwrap_or_default()),
         None if !settings.is_loopback() && settings.insecure.value => Finding::look(
             "trust",

@@ -82,6 +82,8 @@ fn text(args: &InitArgs) -> String {
         "# swift-otter = \"ed25519:…\"    # as `gangline key show` prints it on that machine".to_owned(),
     );
     lines.push("# allow_v1 = false    # let nodes in that cannot prove a key".to_owned());
+    lines.push("\n# [tls]    # serve https:// and wss://".to_owned());
+    lines.push("# self_signed = true    # or cert = \"cert.pem\" and key = \"key.pem\"".to_owned());
     lines.push("\n# [limits]".to_owned());
     for (name, unit, limit) in Limits::default().each() {
         lines.push(format!("# {name} = {}", unit.show(limit.value)));
@@ -116,8 +118,16 @@ mod tests {
         let none = InitArgs { peer: vec![], agent: vec![], listen: None };
         let text = text(&none);
         // Comments that are examples, not defaults.
-        let examples =
-            ["rendezvous", "[[agent]]", "name = \"coder-1\"", "[trust]", "swift-otter", "allow_v1"];
+        let examples = [
+            "rendezvous",
+            "[[agent]]",
+            "name = \"coder-1\"",
+            "[trust]",
+            "swift-otter",
+            "allow_v1",
+            "[tls]",
+            "cert",
+        ];
         let uncommented: String = text
             .lines()
             .filter(|line| !examples.iter().any(|example| line.contains(example)))

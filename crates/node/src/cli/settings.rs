@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::Global;
 use super::output::Output;
-use crate::config::{Flags, Origin, Settings};
+use gangline_trust::Rights;
+
+use crate::config::{Flags, Origin, Settings, TlsSettings};
 use crate::failure::Failure;
 use crate::identity::show_key;
 
@@ -45,7 +47,7 @@ pub(super) fn run(global: &Global, command: &ConfigCommand, out: &Output) -> Res
 fn check(global: &Global, out: &Output) -> Result<(), Failure> {
     let file = global.settings_file()?.map(|found| found.path);
     let settings = global.settings(&Flags::default())?;
-    if let Some(refusal) = settings.refusal() {
+    if let Some(refusal) = settings.refusal(crate::trust::has_grants(&settings.data_dir.value)?) {
         return Err(Failure::settings(&[refusal]));
     }
     if out.is_json() {
@@ -113,15 +115,35 @@ fn rows(settings: &Settings) -> Vec<Row> {
     row("", "agent", tables, json!(agents), &settings.agents.origin);
     let insecure = &settings.insecure;
     row("", "insecure", insecure.value.to_string(), json!(insecure.value), &insecure.origin);
-    for (author, name) in &settings.trusted.value {
+    for (author, listed) in &settings.trusted.value {
         let key = show_key(author);
-        row("trust", &toml_key(name), quoted(&key), json!(key), &settings.trusted.origin);
+        let (text, json) = match listed.rights == Rights::MEMBER {
+            true => (quoted(&key), json!(key)),
+            false => {
+                let may: Vec<String> = listed.rights.held().into_iter().map(str::to_owned).collect();
+                let text = format!("{{ key = {}, may = {} }}", quoted(&key), list(&may));
+                (text, json!({"key": key, "may": may}))
+            }
+        };
+        row("trust", &toml_key(&listed.name), text, json, &settings.trusted.origin);
     }
     let allow_v1 = &settings.allow_v1;
     row("trust", "allow_v1", allow_v1.value.to_string(), json!(allow_v1.value), &allow_v1.origin);
     let stops = &settings.stops_equivocators;
     let word = if stops.value { "stop" } else { "flag" };
     row("trust", "on_equivocation", quoted(word), json!(word), &stops.origin);
+    match &settings.tls.value {
+        None => {}
+        Some(TlsSettings::SelfSigned) => {
+            row("tls", "self_signed", "true".to_owned(), json!(true), &settings.tls.origin);
+        }
+        Some(TlsSettings::Files { cert, key }) => {
+            for (name, path) in [("cert", cert), ("key", key)] {
+                let path = path.display().to_string();
+                row("tls", name, quoted(&path), json!(path), &settings.tls.origin);
+            }
+        }
+    }
     for (name, unit, limit) in settings.limits.each() {
         let text = unit.show(limit.value);
         let json = match text.strip_prefix('"') {
@@ -147,7 +169,7 @@ mod tests {
     fn what_is_shown_reads_back_as_the_same_settings() {
         let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
         let text = format!(
-            "rendezvous = \"ws://a:1/crdt-sync\"\n[[agent]]\nname = \"x\"\n[trust]\n\"a b\" = \"{key}\"\n[limits]\nbody_timeout = \"2m\"\n"
+            "rendezvous = \"ws://a:1/crdt-sync\"\n[[agent]]\nname = \"x\"\n[trust]\n\"a b\" = {{ key = \"{key}\", may = [\"read\", \"invite\"] }}\n[tls]\nself_signed = true\n[limits]\nbody_timeout = \"2m\"\n"
         );
         let read = |text: &str| Settings::resolve(&Flags::default(), &|_| None, Some(("f", text))).unwrap();
         let settings = read(&text);
@@ -164,6 +186,7 @@ mod tests {
         assert_eq!(again.rendezvous.value, settings.rendezvous.value);
         assert_eq!(again.agents.value, settings.agents.value);
         assert_eq!(again.trusted.value, settings.trusted.value);
+        assert_eq!(again.tls.value, settings.tls.value);
         assert_eq!(again.limits.body_timeout.value, 120_000);
     }
 }

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::ready::Ready;
 use crate::run::Running;
 use crate::shutdown;
+use crate::trust::has_grants;
 
 /// What `up` takes.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub(super) fn run(global: &Global, args: &UpArgs, out: &Output) -> Result<(), Fa
         peers: args.peer.clone(),
         insecure: args.insecure,
     })?;
-    if let Some(refusal) = settings.refusal() {
+    if let Some(refusal) = settings.refusal(has_grants(&settings.data_dir.value)?) {
         return Err(Failure::settings(&[refusal]));
     }
     super::runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(async {
@@ -50,11 +51,11 @@ pub(super) fn run(global: &Global, args: &UpArgs, out: &Output) -> Result<(), Fa
             let settings = settings.clone();
             tokio::task::spawn_blocking(move || open_data(&settings))
         };
-        let (keypair, log) = opening.await.map_err(|error| bug(&error))??;
+        let data = opening.await.map_err(|error| bug(&error))??;
         let listener = bind(&settings).await?;
         let parts = {
             let (settings, stop) = (settings.clone(), stop.clone());
-            tokio::task::spawn_blocking(move || assemble(&settings, keypair, log, listener, stop))
+            tokio::task::spawn_blocking(move || assemble(&settings, data, listener, stop))
         };
         let parts = parts.await.map_err(|error| bug(&error))??;
         let running = Running::start(parts);
@@ -69,7 +70,8 @@ pub(super) fn run(global: &Global, args: &UpArgs, out: &Output) -> Result<(), Fa
 
 fn tell(running: &Running, data_dir: &std::path::Path, out: &Output) -> Result<(), Failure> {
     let app = running.app();
-    let ready = Ready { name: &app.name, author: app.author, listen: app.listen, data_dir };
+    let ready =
+        Ready { name: &app.name, author: app.author, listen: app.listen, pin: running.pin(), data_dir };
     let told = if out.is_json() {
         out.document(&ready.document())
     } else {

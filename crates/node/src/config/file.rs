@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bft_json_crdt::keypair::AuthorId;
+use gangline_trust::Listed;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::limits::{self, Limits};
-use super::{Mistake, Origin, Sourced, suggest};
+use super::{Mistake, Origin, Sourced, TlsSettings, suggest};
+
+mod tables;
 
 /// Keys at the top of the file.
-const TOP: &[&str] = &["rendezvous", "agent", "listen", "data_dir", "insecure", "trust", "limits"];
+const TOP: &[&str] = &["rendezvous", "agent", "listen", "data_dir", "insecure", "trust", "tls", "limits"];
 /// Tables of later versions: known, and refused with a clear word.
-const LATER: &[&str] = &["tls", "log_store", "lease", "reconcile"];
+const LATER: &[&str] = &["log_store", "lease", "reconcile"];
 
 /// What a file says. Nothing is filled in.
 #[derive(Debug, Default)]
@@ -23,7 +26,8 @@ pub(super) struct FileLayer {
     pub(super) rendezvous: Option<Sourced<Vec<String>>>,
     pub(super) agents: Option<Sourced<Vec<String>>>,
     pub(super) insecure: Option<Sourced<bool>>,
-    pub(super) trusted: Option<Sourced<BTreeMap<AuthorId, String>>>,
+    pub(super) trusted: Option<Sourced<BTreeMap<AuthorId, Listed>>>,
+    pub(super) tls: Option<Sourced<TlsSettings>>,
     pub(super) allow_v1: Option<Sourced<bool>>,
     pub(super) stops_equivocators: Option<Sourced<bool>>,
     pub(super) limits: Vec<(&'static str, Sourced<u64>)>,
@@ -50,11 +54,6 @@ pub(super) fn read(path: &str, text: &str) -> Result<FileLayer, Vec<Mistake>> {
     Err(reader.mistakes)
 }
 
-/// Reads a public key as people write it: 64 hex digits, with or without `ed25519:`.
-fn public_key(text: &str) -> Option<AuthorId> {
-    text.strip_prefix("ed25519:").unwrap_or(text).parse().ok()
-}
-
 struct Reader<'a> {
     path: &'a str,
     text: &'a str,
@@ -71,6 +70,7 @@ impl Reader<'_> {
                 "insecure" => layer.insecure = self.boolean("insecure", value),
                 "agent" => layer.agents = self.agents(value),
                 "trust" => self.trust(value, layer),
+                "tls" => layer.tls = self.tls(value),
                 "limits" => self.limits(value, layer),
                 later if LATER.contains(&later) => {
                     let version = env!("CARGO_PKG_VERSION");
@@ -120,50 +120,6 @@ impl Reader<'_> {
         Some(Sourced { value: names, origin: self.origin(&value.span()) })
     }
 
-    fn trust(&mut self, value: &Spanned<DeValue<'_>>, layer: &mut FileLayer) {
-        let Some(table) = value.get_ref().as_table() else {
-            let hint = "write [trust] and below it name = \"ed25519:…\"";
-            self.mistake(value.span(), "`trust` is a table".into(), Some(hint.into()));
-            return;
-        };
-        let mut trusted = BTreeMap::new();
-        for (key, value) in table.iter() {
-            let name = key.get_ref().as_ref();
-            if name == "allow_v1" {
-                layer.allow_v1 = self.boolean("trust.allow_v1", value);
-                continue;
-            }
-            if name == "on_equivocation" {
-                layer.stops_equivocators = self.on_equivocation(value);
-                continue;
-            }
-            // Both ways round are understood: name = "key" and key = "name".
-            let text = value.get_ref().as_str();
-            let entry = match (text.and_then(public_key), public_key(name)) {
-                (Some(key), _) => Some((key, name.to_owned())),
-                (None, Some(key)) => text.map(|text| (key, text.to_owned())),
-                (None, None) => None,
-            };
-            let Some((author, name)) = entry else {
-                let hint = match suggest::nearest(name, &["allow_v1", "on_equivocation"]) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "a name and a public key: swift-otter = \"ed25519:\" and 64 hex digits; \
-                         `gangline key show` on the other machine prints it"
-                        .into(),
-                };
-                self.mistake(value.span(), format!("`trust.{name}` is not a public key"), Some(hint));
-                continue;
-            };
-            if let Some(other) = trusted.insert(author, name.clone()) {
-                self.mistake(value.span(), format!("`{other}` and `{name}` are one key"), None);
-            }
-        }
-        if !trusted.is_empty() {
-            layer.trusted = Some(Sourced { value: trusted, origin: self.origin(&value.span()) });
-        }
-    }
-
-    /// What is done about a key that signed two changes after the same one.
     fn on_equivocation(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Sourced<bool>> {
         let stops = match value.get_ref().as_str() {
             Some("flag") => false,

@@ -9,7 +9,7 @@ pub(crate) enum Unit {
     Count,
     /// Bytes: `1048576`, `"1MiB"`.
     Bytes,
-    /// Milliseconds inside, written as `"10s"`, `"500ms"`, `"2m"`.
+    /// Milliseconds inside, written as `"10s"`, `"500ms"`, `"2m"`, `"12h"`, `"7d"`.
     Time,
 }
 
@@ -99,6 +99,7 @@ impl Unit {
             (Unit::Time, "s") => 1_000,
             (Unit::Time, "m") => 60_000,
             (Unit::Time, "h") => 3_600_000,
+            (Unit::Time, "d") => 86_400_000,
             (Unit::Count | Unit::Bytes | Unit::Time, _) => return Err(wrong()),
         };
         number.checked_mul(factor).ok_or_else(wrong)
@@ -158,6 +159,7 @@ mod tests {
         assert!(Unit::Count.parse("-1").is_err());
         assert!(Unit::Count.parse("99999999999999999999").is_err());
         assert!(Unit::Bytes.parse("99999999999GiB").is_err());
+        assert_eq!(Unit::Time.parse("7d"), Ok(604_800_000));
         assert_eq!(Unit::Bytes.parse("64 MiB"), Ok(64 << 20));
     }
 }

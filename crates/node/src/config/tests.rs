@@ -61,11 +61,9 @@ fn unknown_keys_have_a_place_and_a_suggestion() {
 
 #[test]
 fn tables_of_later_versions_are_refused_clearly() {
-    for table in ["[tls]\n", "[log_store]\nbackend = \"git\"\n", "[lease]\n", "[[reconcile]]\nname = \"a\"\n"]
-    {
+    for table in ["[log_store]\nbackend = \"git\"\n", "[lease]\n", "[[reconcile]]\nname = \"a\"\n"] {
         check_mistakes(table, &["is not supported by this version of gangline"]);
     }
-    check_mistakes("rendezvous = \"wss://a:1/crdt-sync\"", &["wss:// is not supported"]);
 }
 
 #[test]
@@ -90,7 +88,9 @@ fn wrong_types_and_broken_files_have_a_line() {
 fn trust_takes_names_with_keys() {
     let text = format!("[trust]\nswift-otter = \"ed25519:{KEY}\"\nallow_v1 = true\n");
     let settings = resolve(&Flags::default(), &[], &text).unwrap();
-    assert_eq!(settings.trusted.value.values().collect::<Vec<_>>(), ["swift-otter"]);
+    let listed: Vec<_> = settings.trusted.value.values().collect();
+    assert_eq!((listed.len(), listed[0].name.as_str()), (1, "swift-otter"));
+    assert_eq!(listed[0].rights, gangline_trust::Rights::MEMBER);
     assert!(settings.allow_v1.value);
     let turned = format!("[trust]\n{KEY} = \"swift-otter\"\n");
     assert_eq!(resolve(&Flags::default(), &[], &turned).unwrap().trusted.value, settings.trusted.value);
@@ -106,12 +106,59 @@ fn trust_takes_names_with_keys() {
 }
 
 #[test]
+fn trust_takes_tables_with_rights() {
+    let text = format!("[trust]\nbob = {{ key = \"ed25519:{KEY}\", may = [\"connect\", \"read\"] }}\n");
+    let settings = resolve(&Flags::default(), &[], &text).unwrap();
+    assert_eq!(settings.trusted.value.values().next().unwrap().rights, gangline_trust::Rights::READER);
+    let member = format!("[trust.bob]\nkey = \"{KEY}\"\n");
+    let settings = resolve(&Flags::default(), &[], &member).unwrap();
+    assert_eq!(settings.trusted.value.values().next().unwrap().rights, gangline_trust::Rights::MEMBER);
+    check_mistakes(
+        &format!("[trust.bob]\nkey = \"{KEY}\"\nmay = [\"wirte\", \"fly\"]\n"),
+        &[
+            "gangline.toml:3: `trust.bob.may` has `wirte`, which is no right; did you mean `write`?",
+            "`trust.bob.may` has `fly`, which is no right; known here: connect, read, write, invite",
+        ],
+    );
+    check_mistakes("[trust.bob]\nmay = [\"read\"]\n", &["`trust.bob` names no `key`"]);
+    check_mistakes("[trust.bob]\nkey = \"12\"\n", &["gangline.toml:2: `trust.bob.key` is not a public key"]);
+    check_mistakes(&format!("[trust.bob]\nkey = \"{KEY}\"\nmay = []\n"), &["the key may nothing"]);
+    check_mistakes(
+        &format!("[trust.bob]\nkey = \"{KEY}\"\nmya = []\n"),
+        &["gangline.toml:3: unknown key `trust.bob.mya`; did you mean `trust.bob.may`?"],
+    );
+}
+
+#[test]
+fn a_certificate_comes_from_files_or_from_the_node() {
+    let tls = |text: &str| resolve(&Flags::default(), &[], text).unwrap().tls.value;
+    assert_eq!(tls(""), None);
+    assert_eq!(tls("[tls]\nself_signed = true"), Some(TlsSettings::SelfSigned));
+    let files = TlsSettings::Files { cert: "c.pem".into(), key: "k.pem".into() };
+    assert_eq!(tls("[tls]\ncert = \"c.pem\"\nkey = \"k.pem\""), Some(files));
+    for (text, mistake) in [
+        ("[tls]\n", "`tls` names no certificate; write cert and key"),
+        ("[tls]\ncert = \"c\"\n", "`tls.cert` stands without `tls.key`"),
+        ("[tls]\nkey = \"k\"\n", "`tls.key` stands without `tls.cert`"),
+        ("[tls]\nself_signed = true\ncert = \"c\"\nkey = \"k\"\n", "stands beside files"),
+        ("[tls]\nself_singed = true\n", "unknown key `tls.self_singed`; did you mean `tls.self_signed`?"),
+        ("tls = true\n", "`tls` is a table"),
+    ] {
+        check_mistakes(text, &[mistake]);
+    }
+}
+
+#[test]
 fn peers_are_checked() {
     let peer = |url: &str| {
         let flags = Flags { peers: vec![url.into()], ..Flags::default() };
         resolve(&flags, &[], "").map(|_| ()).map_err(|mistakes| mistakes.join(" "))
     };
     assert_eq!(peer("ws://127.0.0.1:3001/crdt-sync"), Ok(()));
+    let pinned = format!("wss://a:1/crdt-sync#sha256={}", "5e".repeat(32));
+    assert_eq!(peer(&pinned), Ok(()));
+    assert!(peer("wss://a#sha256=5e").unwrap_err().contains("is no pin of a certificate"));
+    assert!(peer("https://a:1/crdt-sync").unwrap_err().ends_with("did you mean wss://a:1/crdt-sync?"));
     assert!(peer("http://a:1/crdt-sync").unwrap_err().ends_with("did you mean ws://a:1/crdt-sync?"));
     assert!(peer("127.0.0.1:3001").unwrap_err().starts_with("--peer: "));
     assert!(peer("127.0.0.1:3001").unwrap_err().ends_with("for example ws://127.0.0.1:3001/crdt-sync"));
@@ -120,13 +167,15 @@ fn peers_are_checked() {
 
 #[test]
 fn off_loopback_wants_a_trust_list_or_an_explicit_word() {
-    let refusal = |text: &str| resolve(&Flags::default(), &[], text).unwrap().refusal();
+    let refusal = |text: &str| resolve(&Flags::default(), &[], text).unwrap().refusal(false);
     assert_eq!(refusal(""), None);
     assert_eq!(refusal("listen = \"[::1]:0\""), None);
     assert_eq!(refusal("listen = \"0.0.0.0:1\"\ninsecure = true"), None);
     assert_eq!(refusal(&format!("listen = \"0.0.0.0:1\"\n[trust]\na = \"{KEY}\"")), None);
+    let invited = resolve(&Flags::default(), &[], "listen = \"0.0.0.0:1\"").unwrap();
+    assert_eq!(invited.refusal(true), None, "who was invited is a list too");
     let mistake = refusal("listen = \"0.0.0.0:1\"").expect("refused").to_string();
-    for part in ["[trust]", "insecure = true", "gangline key show", "gangline.toml:1"] {
+    for part in ["gangline invite", "[trust]", "insecure = true", "gangline key show", "gangline.toml:1"] {
         assert!(mistake.contains(part), "{mistake}");
     }
     assert!(

@@ -131,7 +131,7 @@ impl Drop for Process {
 /// A node that serves.
 pub(crate) struct Node {
     pub(crate) process: Process,
-    /// `http://127.0.0.1:port`
+    /// `http://127.0.0.1:port`, or with `https://` and a pin
     pub(crate) url: String,
     /// `127.0.0.1:port`
     pub(crate) addr: String,
@@ -149,19 +149,24 @@ impl Node {
         let args: Vec<&str> = ["up"].iter().chain(args).copied().collect();
         let process = Process::spawn(dir.path(), &args);
         let mut ready = Vec::new();
-        for _ in 0..5 {
+        while !ready.last().is_some_and(|line: &String| line.starts_with("Ctrl-C stops")) {
             match process.stdout.take() {
                 Some(line) => ready.push(line),
                 None => panic!("no ready lines, but: {:?}", process.stderr.rest()),
             }
         }
         let url = ready[1].strip_prefix("board   ").unwrap().to_owned();
-        let addr = url.strip_prefix("http://").unwrap().replace("0.0.0.0", "127.0.0.1");
-        Self { process, url: format!("http://{addr}"), addr, ready }
+        let (scheme, addr) = url.split_once("://").unwrap();
+        let addr = addr.replace("0.0.0.0", "127.0.0.1");
+        let pin = ready.iter().find_map(|line| line.strip_prefix("pin     "));
+        let pin = pin.map(|pin| format!("#{pin}")).unwrap_or_default();
+        Self { process, url: format!("{scheme}://{addr}{pin}"), addr, ready }
     }
 
     pub(crate) fn sync_url(&self) -> String {
-        format!("ws://{}/crdt-sync", self.addr)
+        let scheme = if self.url.starts_with("https") { "wss" } else { "ws" };
+        let pin = self.url.split_once('#').map(|(_, pin)| format!("#{pin}")).unwrap_or_default();
+        format!("{scheme}://{}/crdt-sync{pin}", self.addr)
     }
 
     /// Runs a client command against this node.

@@ -25,7 +25,7 @@ fn mistakes_have_a_place_a_suggestion_and_exit_code_9() {
         ("listen = \n", vec!["gangline.toml:1"]),
         ("[lease]\nttl = \"10s\"\n", vec!["gangline.toml:1", "`lease` is not supported by this version"]),
         ("[[reconcile]]\nname = \"x\"\n", vec!["`reconcile` is not supported by this version"]),
-        ("[tls]\n", vec!["`tls` is not supported by this version"]),
+        ("[tls]\n", vec!["gangline.toml:1", "`tls` names no certificate", "self_signed = true"]),
         ("[log_store]\nbackend = \"sqlite\"\n", vec!["`log_store` is not supported by this version"]),
         ("rendezvous = \"http://a/crdt-sync\"\n", vec!["gangline.toml:1", "did you mean ws://a/crdt-sync?"]),
     ] {

@@ -11,3 +11,4 @@ mod harness;
 mod limits;
 mod nodes;
 mod rendezvous;
+mod tls;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::App;
-use crate::assemble::{assemble, bind};
+use crate::assemble::{Data, assemble, bind};
 use crate::cli::client::{Client, Reply};
 use crate::clock;
 use crate::config::{Flags, Settings};
@@ -87,8 +87,8 @@ impl Member {
         let settings =
             Settings::resolve(&flags, &|_| None, None).map_err(|mistakes| Failure::settings(&mistakes))?;
         let listener = bind(&settings).await?;
-        let parts =
-            assemble(&settings, make_keypair(), Arc::new(MemoryOpLog::new()), listener, stop.child_token())?;
+        let data = Data { keypair: make_keypair(), log: Arc::new(MemoryOpLog::new()), dir: None };
+        let parts = assemble(&settings, data, listener, stop.child_token())?;
         let running = Running::start(parts);
         let url = format!("http://{}", running.app().listen);
         let client = Client::new(&url, None, Duration::from_secs(30))?;
