@@ -185,6 +185,12 @@ impl Actor {
         }
     }
 
+    /// Whether its machine may see a frame: what answers something made up would end the session.
+    pub(crate) fn lets_in(&self, frame: &Bytes) -> bool {
+        let answers = |frame| matches!(v2::decode(frame), Ok(Frame::Reply { .. } | Frame::Have { .. }));
+        self.kind != Hostile::Flooder || !answers(frame)
+    }
+
     /// Plays a connection by hand: says somebody else's hello, or the other side's own, and a proof that it heard.
     pub(crate) fn play(&mut self, connection: u64) -> Vec<Bytes> {
         let is_proof = |frame: &Bytes| matches!(v2::decode(frame), Ok(Frame::Proof(_)));

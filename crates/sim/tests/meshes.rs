@@ -78,8 +78,6 @@ fn withholders_delay_nobody() {
 fn floods_are_borne() {
     let reports = seeds(&with("flooder"), 5);
     assert!(reports.iter().map(|report| report.bad_frames).sum::<u64>() > 1_000);
-    assert!(closes(&reports, "too_many_bad_frames") > 0, "who sends nothing else is sent away");
-    assert!(reports.iter().any(|report| report.memory.link_frames > 10), "they did flood");
 }
 
 #[test]

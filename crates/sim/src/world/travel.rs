@@ -132,6 +132,9 @@ impl World {
                 actor.heard(connection, bytes);
             }
         }
+        if let Some(actor) = self.actors.get(&node) {
+            heard.retain(|frame| !matches!(frame, RawFrame::Binary(bytes) if !actor.lets_in(bytes)));
+        }
         if let Some(pipe) = self.connections.get_mut(&connection).and_then(|it| it.pipes.get_mut(side)) {
             pipe.read(bytes);
         }
