@@ -121,7 +121,7 @@ fn whoever_trusts_more_gets_what_it_lacked() {
     pair.sides[0].bring(&[stranger.write("b")]);
     pair.talk();
     assert_eq!(pair.durable()[1].0, 0);
-    pair.sides[1].replica.set_trust(0, None).unwrap();
+    drop(pair.sides[1].replica.set_trust(0, None).unwrap());
     pair.sides[1].feed(LinkInput::AskAgain);
     pair.talk();
     pair.assert_level();
