@@ -192,7 +192,8 @@ impl Ledger {
             .map(|revocation| revocation.subject)
             .collect();
         let held = self.spread(roots, document, |grant| {
-            !grant.is_expired(now_ms) && !revoked.contains(&grant.subject) && !revoked.contains(&grant.issuer)
+            // What a revoked key has granted goes with it: it holds nothing that it could pass on.
+            !grant.is_expired(now_ms) && !revoked.contains(&grant.subject)
         });
         Standing { held, revoked }
     }
