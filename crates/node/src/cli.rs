@@ -12,6 +12,7 @@ mod key;
 mod output;
 mod peer;
 mod settings;
+mod simulate;
 mod sse;
 mod status;
 mod up;
@@ -84,6 +85,8 @@ enum Command {
     Up(up::UpArgs),
     /// Watch three nodes work, part and agree again, in one process
     Demo(demo::DemoArgs),
+    /// Play a mesh of nodes on virtual time, with faults and liars, and check what must hold
+    Simulate(simulate::SimulateArgs),
     /// Write a settings file to start from
     Init(init::InitArgs),
     /// Print a ticket by which another node can join
@@ -148,6 +151,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Up(args) => up::run(global, args, &out),
         Command::Demo(args) => demo::run(args, &out),
+        Command::Simulate(args) => simulate::run(args, &out),
         Command::Init(args) => init::run(global, args, &out),
         Command::Invite(args) => invite::run(global, args, &out),
         Command::Join(args) => join::run(global, args, &out),

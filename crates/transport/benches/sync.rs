@@ -41,6 +41,8 @@ const OPS: usize = 100_000;
 const EDITS: usize = 1_000;
 /// Peers of a relay.
 const READERS: usize = 10;
+/// Sessions that do nothing.
+const IDLE_SESSIONS: usize = 400;
 /// Edits that are fanned out as fast as they go.
 const BURST: usize = 20_000;
 
@@ -302,6 +304,36 @@ async fn naive() {
     report(&format!("naive relay: all {READERS} readers, nothing checked"), all);
 }
 
+/// What one end of an idle session takes, by what the process takes for both ends of many.
+async fn idle(is_v2: bool) {
+    let resident_kib = || -> Option<f64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let (here, there) = (node(SIGNED, &[], is_v2).await, node(SIGNED, &[], is_v2).await);
+    here.put("one op");
+    // The first ones pay for what all share.
+    for round in [100, IDLE_SESSIONS] {
+        let before = resident_kib();
+        let wanted = there.transport.peers().peers.len() + round;
+        for _ in 0..round {
+            there.dial(&here);
+        }
+        let is_live =
+            |peer: &gangline_transport::PeerStatus| peer.state == gangline_transport::PeerState::Live;
+        while there.transport.peers().peers.iter().filter(|peer| is_live(peer)).count() < wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if let (Some(before), Some(after), IDLE_SESSIONS) = (before, resident_kib(), round) {
+            let name = if is_v2 { "v2" } else { "v1" };
+            let each = (after - before) / (2.0 * round as f64);
+            println!("{:<44} {each:>9.1} KiB", format!("{name}: one end of an idle session"));
+        }
+    }
+}
+
 /// How fast a replica takes in what peers send, on all cores.
 fn ingest(what: &str, document: DocumentId, changes: &[Change], batch: usize) {
     let settings = ReplicaSettings { document, ..ReplicaSettings::default() };
@@ -325,6 +357,8 @@ fn main() {
     ingest("taken in by 512, as covered chains", COVERED, &covered[..few.len()], 512);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
+        idle(false).await;
+        idle(true).await;
         naive().await;
         relay(false).await;
         relay(true).await;

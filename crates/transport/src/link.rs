@@ -263,6 +263,12 @@ impl Link {
         self.pending.len()
     }
 
+    /// Returns how many frames wait in the link, to be taken in or to be sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.inbox.len() + self.outbox.len()
+    }
+
     /// Returns why the link has ended, if it has.
     #[must_use]
     pub fn closed(&self) -> Option<&CloseReason> {

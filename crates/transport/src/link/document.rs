@@ -51,6 +51,8 @@ pub(super) struct Document {
     /// The other side's vector came, or must be looked at again.
     pub(super) must_compare: bool,
     pub(super) must_ask_again: bool,
+    /// This side's vector is to be said again, once it is durable.
+    pub(super) must_say_vector: bool,
     /// What the other side says it gave.
     pub(super) to_check: Option<Vec<(AuthorId, Digest)>>,
     /// An ask waits for its answer.
@@ -127,6 +129,7 @@ impl Document {
             question: Question::None,
             must_compare: false,
             must_ask_again: false,
+            must_say_vector: false,
             to_check: None,
             is_asking: false,
             open: BTreeSet::new(),

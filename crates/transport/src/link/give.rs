@@ -115,6 +115,12 @@ impl Link {
         if std::mem::take(&mut document.must_ask_again) {
             return self.ask(at, Question::Again, Query::Survey);
         }
+        // What it says counts as acknowledged, so it waits for the disk.
+        if document.must_say_vector && document.durable >= document.end {
+            document.must_say_vector = false;
+            self.say_vector(at);
+            return self.give_of(at);
+        }
         if std::mem::take(&mut document.must_compare) {
             let (theirs, accepts) = (document.theirs.clone(), document.takes.clone());
             let common = document.told.values().map(|(_, digest)| *digest).collect();
@@ -185,7 +191,7 @@ impl Link {
             }
             (Question::Again, Answer::Survey { vector, end, accepts }) => {
                 document.surveyed(vector, end, accepts);
-                self.say_vector(at);
+                document.must_say_vector = true;
             }
             (Question::Holdings, Answer::Holdings { holdings, end }) if !is_void => {
                 document.holdings = Some(holdings);
