@@ -38,6 +38,7 @@ pub(crate) enum Told {
     Durable(usize, LogSeq),
     Evicted(Evicted),
     Traffic { received: u64, written: u64 },
+    AskAgain,
     Tick,
 }
 
@@ -143,6 +144,7 @@ fn link_input(told: Told) -> Option<LinkInput> {
         Told::Durable(document, durable) => LinkInput::Durable(document, durable),
         Told::Evicted(evicted) => LinkInput::Evicted(evicted),
         Told::Traffic { received, written } => LinkInput::Traffic { received, written },
+        Told::AskAgain => LinkInput::AskAgain,
         Told::Tick => LinkInput::Tick,
         Told::Received(_) => return None,
     })
@@ -161,7 +163,8 @@ fn session_input(told: Told) -> Option<Input> {
         Told::Evicted(evicted) => Input::Evicted(evicted),
         Told::Traffic { received, written } => Input::Traffic { received, written },
         Told::Tick => Input::Tick,
-        Told::Understood(_)
+        Told::AskAgain
+        | Told::Understood(_)
         | Told::Answered(..)
         | Told::Admitted(_)
         | Told::Served(..)

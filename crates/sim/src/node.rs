@@ -47,6 +47,8 @@ pub(crate) enum NodeError {
     Apply(#[from] ApplyError),
     #[error("a log could not be read: {0}")]
     Read(#[from] OpLogError),
+    #[error("an own change was not taken in: {0}")]
+    NotTaken(String),
     #[error("the node is down")]
     Down,
     #[error("an item does not read: {0}")]
@@ -68,6 +70,7 @@ pub(crate) struct Node {
 /// What some peers of a node see: logs, and replicas of them.
 pub(crate) struct Face {
     logs: [Arc<SimLog>; 2],
+    in_flight_bytes_max: usize,
     /// None while the node is down.
     pub(crate) open: Option<Open>,
     pub(crate) is_flush_due: bool,
@@ -82,9 +85,6 @@ pub(crate) struct Face {
 pub(crate) struct Open {
     pub(crate) board: Replica<PipelineDoc>,
     pub(crate) notes: Replica<Notes>,
-    /// Edits of several ops are made here, and then applied to the replica.
-    pen: BaseCrdt<Notes>,
-    pen_at: LogSeq,
     owed: Vec<Owed>,
 }
 
@@ -106,7 +106,7 @@ impl Node {
             hostile,
             clock,
             disk_ms,
-            faces: (0..faces).map(|_| Face::new()).collect(),
+            faces: (0..faces).map(|_| Face::new(is_slow)).collect(),
             rng: rng.fork(),
             origins: 0,
         }
@@ -146,8 +146,9 @@ impl Node {
 }
 
 impl Face {
-    fn new() -> Self {
+    fn new(is_slow: bool) -> Self {
         Self {
+            in_flight_bytes_max: if is_slow { IN_FLIGHT_BYTES_FEW } else { IN_FLIGHT_BYTES_MAX },
             logs: Default::default(),
             open: None,
             is_flush_due: false,
@@ -164,7 +165,7 @@ impl Face {
             document,
             recent_max_count: RECENT_COUNT_MAX,
             recent_max_bytes: RECENT_BYTES_MAX,
-            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+            in_flight_bytes_max: self.in_flight_bytes_max,
             ..ReplicaSettings::default()
         };
         let board: Arc<SimLog> = Arc::clone(board_log);
@@ -172,8 +173,6 @@ impl Face {
         self.open = Some(Open {
             board: Replica::open(keypair.clone(), board, settings(board_id))?,
             notes: Replica::open(keypair.clone(), notes, settings(notes_id))?,
-            pen: BaseCrdt::with_document(keypair, notes_id),
-            pen_at: LogSeq::START,
             owed: Vec::new(),
         });
         Ok(())
@@ -243,21 +242,19 @@ impl Face {
     fn edit_notes(&mut self, keypair: &Keypair, rng: &mut Rng) -> Result<(), NodeError> {
         self.edits += 1;
         let n = self.edits;
-        let open = self.open.as_mut().ok_or(NodeError::Down)?;
-        loop {
-            let entries = open.notes.entries(open.pen_at, ReadLimit::default())?;
-            let Some(last) = entries.last() else { break };
-            open.pen_at = last.seq().plus(1);
-            let changes = entries.iter().map(|entry| entry.change().clone()).collect();
-            let _ = open.pen.apply_changes(changes);
-        }
+        let open = self.open.as_ref().ok_or(NodeError::Down)?;
+        // A copy with all that the replica holds, durable or not: an edit that the replica does not take was never made.
+        let mut pen = open.notes.read(BaseCrdt::clone).0;
         // Some edits are several changes, which then travel as a chain with one signature.
         let mut changes = Vec::new();
         for _ in 0..1 + rng.below(3) {
-            changes.extend(open.pen.transact(keypair, |doc| scribble(doc, rng, n))?);
+            changes.extend(pen.transact(keypair, |doc| scribble(doc, rng, n))?);
         }
         let digests = changes.iter().map(Change::digest).collect();
-        let (_, ticket) = open.notes.apply(0, OWN, changes)?;
+        let (batch, ticket) = open.notes.apply(0, OWN, changes)?;
+        if let Some(state) = batch.states.iter().find(|state| !state.is_applied()) {
+            return Err(NodeError::NotTaken(format!("{state:?}")));
+        }
         self.note(1, digests, ticket);
         Ok(())
     }
@@ -276,6 +273,8 @@ const RECENT_COUNT_MAX: usize = 256;
 const RECENT_BYTES_MAX: usize = 256 << 10;
 /// Bytes that may wait for the disk before a replica is busy.
 pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
+/// As before, on a slow disk.
+const IN_FLIGHT_BYTES_FEW: usize = 1 << 10;
 
 impl Open {
     /// A replica, as links see it.

@@ -20,7 +20,9 @@ pub struct Report {
     pub virtual_ms: u64,
     /// Edits of honest nodes.
     pub edits: u64,
-    /// Edits that could not be made: the disk did not keep up, or an equivocator's change was in the place.
+    /// How often a disk had no room for an edit or a batch, which was tried again.
+    pub busy: u64,
+    /// Edits that could not be made: an equivocator's change was in the place.
     pub refused_edits: u64,
     /// Changes that the honest nodes hold in the end, of both documents.
     pub changes: u64,

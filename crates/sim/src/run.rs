@@ -80,6 +80,10 @@ fn plan(scenario: &Scenario, world: &mut World) {
         world.plan_fault(at, Fault::Cut { edges: edges.clone(), torn });
         world.plan_fault(at + lasts, Fault::Heal { edges });
     }
+    for _ in 0..scenario.nodes as u64 * scenario.minutes {
+        let (at, node) = (world.rng.below(end as usize) as u64, world.rng.below(scenario.nodes));
+        world.plan_fault(at, Fault::AskAgain { node });
+    }
     for _ in 0..scenario.crashes {
         let (at, node) = (world.rng.below(end as usize) as u64, world.rng.below(scenario.nodes));
         let lasts = world.rng.between(100, 30_000);
@@ -273,6 +277,14 @@ fn judge(world: &World) -> Vec<Verdict> {
             ),
         ),
         verdict(
+            "told once",
+            tally.told_back + tally.told_twice == 0,
+            format!(
+                "{} changes went back where they came from, {} twice over one connection",
+                tally.told_back, tally.told_twice
+            ),
+        ),
+        verdict(
             "bounded memory",
             is_bounded,
             format!(
@@ -338,6 +350,7 @@ fn report(
         heal_ms,
         virtual_ms: world.now,
         edits: tally.edits,
+        busy: tally.busy,
         refused_edits: tally.refused_edits,
         changes: changes as u64,
         transmissions_per_change: tally.transmissions as f64 / changes.max(1) as f64,

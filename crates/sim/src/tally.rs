@@ -36,6 +36,10 @@ pub(crate) struct Tally {
     pub(crate) in_flight_bytes_max: usize,
     // What must stay nothing.
     pub(crate) told_early: u64,
+    /// To honest peers, over the connection that brought them.
+    pub(crate) told_back: u64,
+    /// To honest peers, twice over one connection.
+    pub(crate) told_twice: u64,
     pub(crate) acked_early: u64,
     pub(crate) impostors: u64,
     pub(crate) two_batches: u64,

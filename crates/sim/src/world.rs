@@ -24,6 +24,8 @@ use crate::tally::Tally;
 
 /// Connections of a hostile node.
 const HOSTILE_EDGES_MAX: usize = 3;
+/// When an edit is tried again for which the disk had no room.
+const BUSY_MS: u64 = 300;
 /// Events at one moment after which time is taken to stand still.
 const STANDSTILL: u64 = 1_000_000;
 
@@ -71,6 +73,8 @@ struct Connection {
     ends: [Option<End>; 2],
     /// The pipe at a side leads to it.
     pipes: [Pipe; 2],
+    /// One side has asked again: its vector may have crossed changes, which it is then told twice.
+    has_asked_again: bool,
     /// Swallows everything, since something was swallowed while the edge was cut.
     is_dead: bool,
 }
@@ -85,6 +89,10 @@ struct End {
     arrived: VecDeque<Parcel>,
     /// Read and not understood yet.
     raw: VecDeque<RawFrame>,
+    /// Changes of which this connection brought the first word.
+    brought: BTreeSet<Digest>,
+    /// Changes that were sent.
+    sent: BTreeSet<Digest>,
     stored: Option<gangline_doc::Ticket>,
     tick_at: Option<u64>,
     read_at: u64,
@@ -240,12 +248,15 @@ impl World {
         let is_honest = it.hostile.is_none();
         match it.edit() {
             Ok(()) => self.tally.edits += u64::from(is_honest),
-            // The disk is slow; or the place to edit is one whose author signed two of the same name.
-            Err(
-                NodeError::Apply(ApplyError::Busy { .. })
-                | NodeError::Board(EditFailed::Refused(_) | EditFailed::Busy { .. })
-                | NodeError::Sign(_),
-            ) => self.tally.refused_edits += u64::from(is_honest),
+            // Whoever wants it tries again.
+            Err(NodeError::Apply(ApplyError::Busy { .. }) | NodeError::Board(EditFailed::Busy { .. })) => {
+                self.tally.busy += 1;
+                self.plan(BUSY_MS, Event::Edit(node));
+            }
+            // The place to edit is one whose author signed two of the same name.
+            Err(NodeError::Board(EditFailed::Refused(_)) | NodeError::Sign(_)) => {
+                self.tally.refused_edits += u64::from(is_honest)
+            }
             Err(error) if is_honest => self.tally.broken.push(format!("node {node}: {error}")),
             Err(_) => {}
         }
@@ -338,6 +349,8 @@ impl World {
                     machine,
                     arrived: VecDeque::new(),
                     raw: VecDeque::new(),
+                    brought: BTreeSet::new(),
+                    sent: BTreeSet::new(),
                     stored: None,
                     tick_at: None,
                     read_at: 0,
@@ -349,7 +362,8 @@ impl World {
         let mut pipes: [Pipe; 2] = Default::default();
         // The handshake takes a round trip.
         pipes.iter_mut().for_each(|pipe| pipe.begin_at(self.now + round_trip));
-        self.connections.insert(id, Connection { edge: at, ends, pipes, is_dead: false });
+        self.connections
+            .insert(id, Connection { edge: at, ends, pipes, has_asked_again: false, is_dead: false });
         if let Some(edge) = self.edges.get_mut(at) {
             edge.connection = Some(id);
         }

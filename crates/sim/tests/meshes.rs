@@ -33,13 +33,16 @@ fn closes(reports: &[Report], reason: &str) -> u64 {
 
 #[test]
 fn meshes_of_every_shape_agree() {
+    let mut busy = 0;
     for topology in [Topology::Chain, Topology::Star, Topology::Ring, Topology::Full, Topology::Random] {
         for seed in 0..4 {
             let report = check(Scenario { seed, topology, partitions: 3, crashes: 4, ..Scenario::default() });
             assert!(report.reconnect.is_some() && report.changes > 60, "{report}");
             assert_eq!(report.refused_edits, 0);
+            busy += report.busy;
         }
     }
+    assert!(busy > 0, "some disks were slow");
 }
 
 #[test]
@@ -74,7 +77,8 @@ fn withholders_delay_nobody() {
 #[test]
 fn floods_are_borne() {
     let reports = seeds(&with("flooder"), 5);
-    assert!(reports.iter().all(|report| report.bad_frames > 100));
+    assert!(reports.iter().map(|report| report.bad_frames).sum::<u64>() > 1_000);
+    assert!(closes(&reports, "too_many_bad_frames") > 0, "who sends nothing else is sent away");
     assert!(reports.iter().any(|report| report.memory.link_frames > 10), "they did flood");
 }
 

@@ -149,6 +149,10 @@ impl World {
             self.tally.applied_batch(&changes);
         }
         let Some(open) = self.open(connection, side) else { return };
+        let digests: Vec<Digest> = changes.iter().map(Change::digest).collect();
+        let held = open.source(document).contains(&digests);
+        let is_news = |(digest, held): &(Digest, bool)| !held && !open.source(document).is_pending(digest);
+        let news: Vec<(Digest, bool)> = digests.into_iter().zip(held).filter(is_news).collect();
         let (batch, ticket) = match open.source(document).apply(0, origin, changes.clone()) {
             Ok(both) => both,
             Err(ApplyError::Busy { .. }) => {
@@ -158,7 +162,12 @@ impl World {
             Err(error) => return self.tell(connection, side, Told::Applied(Err(error.to_string()))),
         };
         let evicted = batch.evicted.clone();
+        let refused = batch.states.iter().zip(&changes).filter(|(state, _)| state.is_refused());
+        let refused: Vec<Digest> = refused.map(|(_, change)| change.digest()).collect();
         let is_stored = ticket.is_done().is_some();
+        if let Some(end) = self.end(connection, side) {
+            end.brought.extend(news.into_iter().map(|(digest, _)| digest).filter(|it| !refused.contains(it)));
+        }
         let applied = Applied { states: batch.states, evicted: batch.evicted };
         self.tell(connection, side, Told::Applied(Ok(applied)));
         if is_stored {

@@ -9,7 +9,7 @@ use gangline_transport::session::CloseReason;
 
 use super::{Event, World};
 use crate::hostile::Scene;
-use crate::machine::Machine;
+use crate::machine::{Machine, Told};
 use crate::node::{BOARD, DOCUMENTS, Node, Notes, Open, scrawl, scribble};
 use crate::scenario::Hostile;
 
@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Heal { edges: Vec<usize> },
     /// A node loses power.
     Crash { node: usize },
+    /// A node's owner has changed whom it trusts, to the same effect: its links ask again for what is missing.
+    AskAgain { node: usize },
     /// It is back.
     Restart { node: usize },
 }
@@ -41,6 +43,14 @@ impl World {
                 }
             }
             Fault::Crash { node } => self.crash(node),
+            Fault::AskAgain { node } => {
+                for (connection, side) in self.ends_of(node, None) {
+                    self.tell(connection, side, Told::AskAgain);
+                    if let Some(it) = self.connections.get_mut(&connection) {
+                        it.has_asked_again = true;
+                    }
+                }
+            }
             Fault::Restart { node } => {
                 if self.nodes.get(node).is_some_and(|node| !node.is_up()) {
                     self.start(node);

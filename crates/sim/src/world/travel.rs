@@ -180,6 +180,17 @@ impl World {
             },
         };
         self.tally.transmissions += changes.len() as u64;
+        let to_honest = self.other(connection, side).is_some_and(|other| self.is_honest(other));
+        let is_plain = self.connections.get(&connection).is_some_and(|it| !it.has_asked_again);
+        if let Some(end) = self.end(connection, side) {
+            let digests = changes.iter().map(bft_json_crdt::Change::digest);
+            let back = digests.clone().filter(|digest| end.brought.contains(digest)).count();
+            let twice = digests.filter(|digest| !end.sent.insert(*digest)).count();
+            if to_honest && is_plain {
+                self.tally.told_back += back as u64;
+                self.tally.told_twice += twice as u64;
+            }
+        }
         let Some(face) = self.nodes.get(node).and_then(|it| it.faces.get(face)) else { return };
         let early = changes.iter().filter(|change| !face.holds(document, &change.digest())).count();
         self.tally.told_early += early as u64;
