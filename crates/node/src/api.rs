@@ -63,6 +63,8 @@ pub(crate) struct AppInner {
     pub(crate) policy: Policy,
     pub(crate) allow_v1: bool,
     pub(crate) gate: Arc<NodeGate>,
+    /// Whether it serves https://.
+    pub(crate) is_encrypted: bool,
     pub(crate) agents: Vec<String>,
     /// For whom a claim is that names nobody.
     pub(crate) agent: String,

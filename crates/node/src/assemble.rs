@@ -120,6 +120,7 @@ pub(crate) fn assemble(
     let node_key = keypair.clone();
     let limits = settings.limits.clone();
     let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    let tls = certificate::open(settings)?;
     let joined = dir.as_deref().map_or_else(|| Ok(Vec::new()), rendezvous::read)?;
     let gate = Arc::new(NodeGate::open(settings, keypair.clone(), dir)?);
     let trust = gate.accepts();
@@ -173,6 +174,7 @@ pub(crate) fn assemble(
         policy: Policy::of(settings),
         allow_v1: settings.allow_v1.value,
         gate,
+        is_encrypted: tls.is_some(),
         agents,
         tokens: Tokens::new(&settings.data_dir.value),
         keys: Keys::new(count(limits.idempotency_keys_max.value), count(limits.idempotency_bytes_max.value)),
@@ -186,7 +188,6 @@ pub(crate) fn assemble(
         started_at_ms: clock::now_ms(),
         stop,
     });
-    let tls = certificate::open(settings)?;
     Ok(Parts { app, listener, tls })
 }
 

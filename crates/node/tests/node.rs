@@ -1,6 +1,6 @@
 //! Real processes of `gangline`, through their command line, their files and their sockets.
 //!
-//! Nothing here sleeps: every wait is for a line, an answer or an end, with a time-out.
+//! Every wait is for a line, an answer or an end, with a time-out.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails shall say so loudly")]
 
 mod node {

@@ -336,6 +336,7 @@ impl World {
                     nonce,
                     channel: None,
                     documents: documents.collect(),
+                    credentials: Vec::new(),
                     records: Vec::new(),
                 };
                 Machine::Link(Box::new(Link::new(clock.shows(now), it.keypair.clone(), start, settings)))

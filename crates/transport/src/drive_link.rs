@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::calls::{CallResult, PING};
 use crate::drive::{Connection, NEAR_ENTRIES, Outcome, heavy};
+use crate::gate::Gate;
 use crate::hub::{Hub, Identity, Verdict};
 use crate::link::{
     Answer, Incoming, Link, LinkEffect, LinkInput, LinkNotice, LinkStart, Query, answer, understand,
@@ -55,6 +56,7 @@ where
         nonce,
         channel,
         documents: documents.map(|it| (it.source.document(), it.source.durable())).collect(),
+        credentials: identity.gate.credentials().into_iter().map(Bytes::from).collect(),
         records: identity.gate.records().into_iter().map(Bytes::from).collect(),
     };
     let link = Link::new(Millis(0), identity.keypair.clone(), start, settings.clone());
@@ -71,6 +73,7 @@ where
         start: Instant::now(),
         is_receiving: false,
         raw: VecDeque::new(),
+        shown: Vec::new(),
         jobs: FuturesUnordered::new(),
         served: FuturesUnordered::new(),
         commands,
@@ -116,6 +119,8 @@ struct Driver<'a, S> {
     is_receiving: bool,
     /// Frames that were received and not decoded yet.
     raw: VecDeque<RawFrame>,
+    /// Grants that came before the peer had proved its key.
+    shown: Vec<Bytes>,
     jobs: FuturesUnordered<Job>,
     served: FuturesUnordered<Serving>,
     /// For the list of links that are up.
@@ -212,16 +217,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 LinkEffect::Apply(at, changes) => self.apply(at, changes),
                 LinkEffect::Read { document, from, limit } => self.read(document, from, limit),
                 LinkEffect::Send(frames) => self.socket.send_frames(frames),
-                LinkEffect::Admit(key) => {
-                    let verdict = match self.hub.penalties.left_ms(&key, self.hub.now_ms()) {
-                        None => self.identity.gate.admit(&key),
-                        Some(left) => Err(format!(
-                            "the key ed25519:{key} broke its last session here; it may come back in {} s",
-                            left.div_ceil(1_000)
-                        )),
-                    };
-                    self.feed(LinkInput::Admitted(verdict));
-                }
+                LinkEffect::Admit(key) => self.admit(key),
+                LinkEffect::Learn(records) if self.link.peer().is_none() => self.shown = records,
                 LinkEffect::Learn(records) => self.learn(records),
                 LinkEffect::Serve { id, method, body } => self.serve(id, method, body),
                 LinkEffect::Replied { id, result } => {
@@ -332,17 +329,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         });
     }
 
+    /// Judges a key that was proved, by the grants that it has shown too: looking at those and keeping them is work.
+    fn admit(&mut self, key: AuthorId) {
+        if let Some(left) = self.hub.penalties.left_ms(&key, self.hub.now_ms()) {
+            let verdict = Err(format!(
+                "the key ed25519:{key} broke its last session here; it may come back in {} s",
+                left.div_ceil(1000)
+            ));
+            return self.feed(LinkInput::Admitted(verdict));
+        }
+        let (gate, hub) = (Arc::clone(&self.identity.gate), Arc::clone(self.hub));
+        let shown = std::mem::take(&mut self.shown);
+        let work = tokio::task::spawn_blocking(move || {
+            learn(gate.as_ref(), &hub, &shown);
+            gate.admit(&key)
+        });
+        self.job(async move {
+            let verdict = work.await.unwrap_or_else(|error| Err(error.to_string()));
+            Done::Input(LinkInput::Admitted(verdict))
+        });
+    }
+
     fn learn(&mut self, records: Vec<Bytes>) {
         let gate = Arc::clone(&self.identity.gate);
         let hub = Arc::clone(self.hub);
         // Keeping them is IO.
-        tokio::task::spawn_blocking(move || {
-            let records: Vec<Vec<u8>> = records.iter().map(|record| record.to_vec()).collect();
-            if gate.learn(&records) > 0 {
-                let all: Vec<Bytes> = gate.records().into_iter().map(Bytes::from).collect();
-                hub.tell_records(&all);
-            }
-        });
+        tokio::task::spawn_blocking(move || learn(gate.as_ref(), &hub, &records));
     }
 
     fn serve(&mut self, id: u64, method: u32, body: Bytes) {
@@ -431,4 +443,13 @@ fn losses(evictions: broadcast::Receiver<Arc<[Digest]>>) -> BoxStream<'static, E
         Some((evicted, evictions))
     })
     .boxed()
+}
+
+/// Takes in what a peer tells of grants, and tells the others what is new.
+fn learn(gate: &dyn Gate, hub: &Hub, records: &[Bytes]) {
+    let records: Vec<Vec<u8>> = records.iter().map(|record| record.to_vec()).collect();
+    if gate.learn(&records) > 0 {
+        let all: Vec<Bytes> = gate.records().into_iter().map(Bytes::from).collect();
+        hub.tell_records(&all);
+    }
 }

@@ -29,6 +29,10 @@ pub trait Gate: Send + Sync {
     /// Returns grants and revocations to tell peers, encoded.
     fn records(&self) -> Vec<Vec<u8>>;
 
+    /// Returns the grants to this node's own key, with those that they stand on: what it shows to a peer that it
+    /// dialled, before that has proved its own key.
+    fn credentials(&self) -> Vec<Vec<u8>>;
+
     /// Takes in what a peer tells, and returns how many were new. What is new is kept before it counts.
     fn learn(&self, records: &[Vec<u8>]) -> usize;
 }
@@ -47,6 +51,10 @@ impl Gate for OpenGate {
     }
 
     fn records(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    fn credentials(&self) -> Vec<Vec<u8>> {
         Vec::new()
     }
 

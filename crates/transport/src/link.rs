@@ -57,7 +57,9 @@ pub struct LinkStart {
     pub channel: Option<[u8; 32]>,
     /// The documents, and how much of each log is durable.
     pub documents: Vec<(DocumentId, LogSeq)>,
-    /// Grants and revocations to tell.
+    /// Grants to this node's own key, shown before the other side has proved its key.
+    pub credentials: Vec<Bytes>,
+    /// Grants and revocations to tell from then on.
     pub records: Vec<Bytes>,
 }
 
@@ -101,6 +103,7 @@ struct Greeting {
     heard: Option<(Hello, Bytes)>,
     transcript: Option<Transcript>,
     is_asking: bool,
+    has_shown: bool,
     peer: Option<AuthorId>,
 }
 
@@ -191,6 +194,7 @@ impl Link {
             LinkInput::Presence(presence) => self.presence = Some(presence),
             LinkInput::Records(records) => self.tell_records(records),
             LinkInput::AskAgain => {
+                self.effects.extend(self.greeting.peer.map(LinkEffect::Admit));
                 let shared = self.documents.iter_mut().filter(|document| document.is_shared);
                 shared.for_each(|document| document.must_ask_again = true);
             }
@@ -314,6 +318,13 @@ impl Link {
             };
             let signature = self.keypair.sign(&transcript.message(self.start.is_dialer));
             self.greeting.transcript = Some(transcript);
+            // Whoever dials shows its grants before its key is judged: by them it may be let in.
+            if self.start.is_dialer {
+                let credentials = std::mem::take(&mut self.start.credentials);
+                if !credentials.is_empty() {
+                    self.say(&Frame::Records(credentials));
+                }
+            }
             self.say(&Frame::Proof(signature));
         }
     }
@@ -346,6 +357,11 @@ impl Link {
             Ok(rights) => rights,
             Err(reason) => return self.refuse(RefuseCode::NotTrusted, reason),
         };
+        if self.greeting.peer.is_some() {
+            // Trust changed, and the peer may stay.
+            self.rights = rights;
+            return;
+        }
         let Some((hello, _)) = &self.greeting.heard else { return };
         let (peer, theirs) = (hello.key, hello.documents.clone());
         self.greeting.peer = Some(peer);
@@ -407,6 +423,12 @@ impl Link {
                 Content::Frame(Frame::Proof(signature)) => self.proof(&signature),
                 Content::Frame(Frame::Refuse { reason, .. }) => {
                     self.close(CloseReason::RefusedByPeer { reason });
+                }
+                Content::Frame(Frame::Records(records))
+                    if !is_open && !self.start.is_dialer && !self.greeting.has_shown =>
+                {
+                    self.greeting.has_shown = true;
+                    self.effects.push_back(LinkEffect::Learn(records));
                 }
                 Content::Frame(_) | Content::Ops(_) if !is_open => self.broken("a frame before its proof"),
                 Content::Ops(changes) => {

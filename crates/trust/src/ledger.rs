@@ -215,6 +215,26 @@ impl Ledger {
         self.records.values()
     }
 
+    /// Returns the grants to a key, those that their issuers' rights come from, and so on: what the key shows for
+    /// itself.
+    #[must_use]
+    pub fn credentials(&self, key: &AuthorId) -> Vec<&Record> {
+        let (mut wanted, mut asked) = (vec![*key], BTreeSet::new());
+        let mut credentials = Vec::new();
+        while let Some(key) = wanted.pop() {
+            if !asked.insert(key) {
+                continue;
+            }
+            let grants =
+                self.records().filter(|record| record.grant().is_some_and(|grant| grant.subject == key));
+            for grant in grants {
+                wanted.push(grant.statement().issuer());
+                credentials.push(grant);
+            }
+        }
+        credentials
+    }
+
     /// Returns how many records there are.
     #[must_use]
     pub fn len(&self) -> usize {

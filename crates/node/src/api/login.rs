@@ -57,7 +57,9 @@ pub(super) async fn enter(State(app): State<App>, Whole(body): Whole) -> Result<
     if app.tokens.access(token).is_none() {
         return Ok(page(StatusCode::UNAUTHORIZED, "This node does not know that token."));
     }
-    let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000");
+    // A browser sends a token that came encrypted by no other way.
+    let secure = if app.is_encrypted { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000{secure}");
     let cookie = HeaderValue::from_str(&cookie).map_err(|error| Problem::internal(error.to_string()))?;
     let home = HeaderValue::from_static("/");
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, home), (header::SET_COOKIE, cookie)]).into_response())

@@ -114,6 +114,12 @@ impl Gate for NodeGate {
         self.current().policy.ledger().records().map(|record| record.bytes().to_vec()).collect()
     }
 
+    fn credentials(&self) -> Vec<Vec<u8>> {
+        let state = self.current();
+        let (own, ledger) = (state.policy.own(), state.policy.ledger());
+        ledger.credentials(&own).into_iter().map(|record| record.bytes().to_vec()).collect()
+    }
+
     fn learn(&self, records: &[Vec<u8>]) -> usize {
         let mut state = self.current();
         if records.iter().all(|record| state.policy.ledger().holds(record)) {

@@ -7,13 +7,24 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until the answer is as expected.
+#[expect(clippy::disallowed_methods, reason = "another process tells nobody when it is as expected")]
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "{what} never came");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// A `gangline` command in `dir`, untouched by the settings of whoever runs the tests.
 pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {

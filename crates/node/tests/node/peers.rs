@@ -1,32 +1,28 @@
 //! Nodes that know whom they talk to: durable on several, listed, called, refused.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::tempdir;
 
-use super::harness::{Node, PATIENCE, run};
+use super::harness::{Node, run, until};
 
 /// Asks until the answer is as wanted.
-fn until(mut ask: impl FnMut() -> Value, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    let begin = Instant::now();
-    loop {
-        let answer = ask();
-        if is_wanted(&answer) {
-            return answer;
-        }
-        assert!(begin.elapsed() < PATIENCE, "still {answer}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+fn asked(mut ask: impl FnMut() -> Value, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut answer = Value::Null;
+    until("the answer", || {
+        answer = ask();
+        is_wanted(&answer)
+    });
+    answer
 }
 
 fn linked() -> (Node, Node, [tempfile::TempDir; 2]) {
     let dirs = [tempdir().unwrap(), tempdir().unwrap()];
     let a = Node::start(&dirs[0]);
     let b = Node::start_with(&dirs[1], &["--listen", "127.0.0.1:0", "--peer", &a.sync_url()]);
-    until(|| b.get("/api/v1/peers").json(), |peers| peers[0]["state"] == "live");
-    until(|| a.get("/api/v1/peers").json(), |peers| peers[0]["state"] == "live");
+    asked(|| b.get("/api/v1/peers").json(), |peers| peers[0]["state"] == "live");
+    asked(|| a.get("/api/v1/peers").json(), |peers| peers[0]["state"] == "live");
     (a, b, dirs)
 }
 
@@ -72,7 +68,7 @@ fn peers_are_listed_with_their_keys_and_answer_calls() {
     let metrics = b.get("/metrics").body;
     assert!(metrics.contains(r#"gangline_sync_peers_by_version{code="2"} 1"#), "{metrics}");
     a.stop();
-    let peers = until(|| b.get("/api/v1/peers").json(), |peers| peers[0]["state"] != "live");
+    let peers = asked(|| b.get("/api/v1/peers").json(), |peers| peers[0]["state"] != "live");
     assert!(peers[0]["lacks"].as_str().unwrap().contains("not connected"), "{peers}");
     let gone = b.cli(&dirs[1], &["peer", "ping", &key]);
     assert_eq!(gone.code, 3, "{gone:?}");
@@ -92,7 +88,7 @@ fn off_loopback_a_stranger_is_refused_and_told_why() {
     let b = Node::start_with(&other, &["--listen", "127.0.0.1:0", "--peer", &url]);
     assert_eq!(b.post("/api/v1/items?durable=2", r#"{"story_id":"friendly"}"#).status, 201);
     let c = Node::start_with(&strange, &["--listen", "127.0.0.1:0", "--peer", &url]);
-    let peers = until(
+    let peers = asked(
         || c.get("/api/v1/peers").json(),
         |peers| peers[0]["reason"].as_str().is_some_and(|reason| reason.contains("refused")),
     );
@@ -204,25 +200,13 @@ fn over_a_slow_and_lossy_network_nodes_agree() {
     };
     let _a = start(0, "");
     let _b = start(1, "--peer ws://10.77.0.1:4000/crdt-sync");
-    let ready = |n: usize| {
-        let begin = Instant::now();
-        while !cli(n, &["status"]).0 {
-            assert!(begin.elapsed() < PATIENCE, "node {n} does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
-    (0..2).for_each(ready);
+    (0..2).for_each(|n| until("a node", || cli(n, &["status"]).0));
     let agree = |count: usize| {
-        let begin = Instant::now();
-        loop {
+        until("agreement", || {
             let (at_a, at_b) = (cli(0, &["item", "list", "--json"]).1, cli(1, &["item", "list", "--json"]).1);
             let items: Value = serde_json::from_str(&at_a).unwrap_or_default();
-            if at_a == at_b && items.as_array().is_some_and(|items| items.len() == count) {
-                return;
-            }
-            assert!(begin.elapsed() < 2 * PATIENCE, "{at_a} and {at_b}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            at_a == at_b && items.as_array().is_some_and(|items| items.len() == count)
+        });
     };
     for n in 0..6 {
         assert!(cli(n % 2, &["item", "add", &format!("story-{n}")]).0);

@@ -34,7 +34,7 @@ pub enum LinkEffect {
     },
     /// Hand these frames to the socket; answer [`LinkInput::Sent`] when it has taken all.
     Send(Vec<Bytes>),
-    /// Ask the gate about the key, which was proved; answer [`LinkInput::Admitted`].
+    /// Ask the gate about the key, which was proved; answer [`LinkInput::Admitted`]. Asked again when trust changed.
     Admit(AuthorId),
     /// Let the gate take these in. Nothing is owed.
     Learn(Vec<Bytes>),
@@ -100,7 +100,7 @@ pub enum LinkInput {
     Presence(Bytes),
     /// This node goes by other grants now.
     Records(Vec<Bytes>),
-    /// This node takes other authors' changes now: ask again for what is missing.
+    /// This node's trust changed: the peer is judged again, and asked for what is missing by now.
     AskAgain,
     /// This side wants something of the other.
     Call {

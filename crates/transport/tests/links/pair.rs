@@ -96,6 +96,7 @@ impl Side {
             nonce: [n; 32],
             channel,
             documents: vec![(DOCUMENT, replica.durable())],
+            credentials: Vec::new(),
             records: Vec::new(),
         };
         let settings = SessionSettings { give_ops_max: 100, ..SessionSettings::default() };

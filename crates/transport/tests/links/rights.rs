@@ -121,9 +121,45 @@ fn whoever_trusts_more_gets_what_it_lacked() {
     pair.sides[0].bring(&[stranger.write("b")]);
     pair.talk();
     assert_eq!(pair.durable()[1].0, 0);
-    pair.sides[1].replica.set_trust(0, None).unwrap();
+    drop(pair.sides[1].replica.set_trust(0, None).unwrap());
     pair.sides[1].feed(LinkInput::AskAgain);
     pair.talk();
     pair.assert_level();
     assert_eq!(pair.durable()[1].0, 2);
+}
+
+/// A key that is revoked while its session is open is out at once.
+#[test]
+fn whoever_is_trusted_no_longer_is_shown_out() {
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+    pair.talk();
+    pair.sides[1].feed(LinkInput::AskAgain);
+    pair.talk();
+    assert!(pair.sides.iter().all(|side| side.closed.is_none()), "still welcome");
+    pair.sides[1].rights = Err("the key was revoked".to_owned());
+    pair.sides[1].feed(LinkInput::AskAgain);
+    pair.talk();
+    let reason = "the key was revoked".to_owned();
+    assert_eq!(pair.sides[0].closed, Some(CloseReason::RefusedByPeer { reason }));
+}
+
+/// Only whoever dialled shows credentials before proofs, and once.
+#[test]
+fn credentials_are_shown_by_the_dialer_alone_and_once() {
+    for by in 0..2 {
+        let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+        let shown = gangline_wire::v2::encode(&Frame::Records(vec![Bytes::from_static(b"a grant")]));
+        pair.talk_over(|from, bytes| match (from == by, bytes[0]) {
+            (true, 0x81) => vec![shown.clone().into(), bytes],
+            _ => vec![bytes],
+        });
+        assert_eq!(pair.sides[1 - by].closed.is_none(), by == 0);
+    }
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+    let shown = gangline_wire::v2::encode(&Frame::Records(vec![Bytes::from_static(b"a grant")]));
+    pair.talk_over(|from, bytes| match (from, bytes[0]) {
+        (0, 0x81) => vec![shown.clone().into(), shown.clone().into(), bytes],
+        _ => vec![bytes],
+    });
+    assert!(matches!(pair.sides[1].closed, Some(CloseReason::Protocol { .. })));
 }
