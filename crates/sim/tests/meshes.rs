@@ -76,8 +76,8 @@ fn withholders_delay_nobody() {
 
 #[test]
 fn floods_are_borne() {
-    let reports = seeds(&with("flooder"), 5);
-    assert!(reports.iter().map(|report| report.bad_frames).sum::<u64>() > 1_000);
+    let reports = seeds(&with("flooder"), 3);
+    assert!(reports.iter().map(|report| report.bad_frames).sum::<u64>() > 600);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn slow_readers_slow_nobody_down() {
 
 #[test]
 fn all_of_them_together_change_nothing() {
-    seeds(&Scenario { nodes: 5, v1_percent: 20, ..with("all") }, 4);
+    seeds(&Scenario { nodes: 5, v1_percent: 20, ..with("all") }, 3);
 }
 
 /// A vector counts as an acknowledgement. A link that was made to ask again once said its vector with changes that
