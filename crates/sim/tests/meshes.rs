@@ -35,7 +35,7 @@ fn closes(reports: &[Report], reason: &str) -> u64 {
 fn meshes_of_every_shape_agree() {
     let mut busy = 0;
     for topology in [Topology::Chain, Topology::Star, Topology::Ring, Topology::Full, Topology::Random] {
-        for seed in 0..4 {
+        for seed in 0..3 {
             let report = check(Scenario { seed, topology, partitions: 3, crashes: 4, ..Scenario::default() });
             assert!(report.reconnect.is_some() && report.changes > 60, "{report}");
             assert_eq!(report.refused_edits, 0);
@@ -105,7 +105,7 @@ fn slow_readers_slow_nobody_down() {
 
 #[test]
 fn all_of_them_together_change_nothing() {
-    seeds(&Scenario { nodes: 5, v1_percent: 20, ..with("all") }, 3);
+    seeds(&Scenario { nodes: 5, v1_percent: 20, ..with("all") }, 2);
 }
 
 /// A vector counts as an acknowledgement. A link that was made to ask again once said its vector with changes that
