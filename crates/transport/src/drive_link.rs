@@ -271,11 +271,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             self.feed(LinkInput::Answered(at, answer));
             return;
         }
-        let job = tokio::task::spawn_blocking(move || -> Answer { answer(source.as_ref(), query) });
+        let job = heavy(self.hub, move |_| -> Answer { answer(source.as_ref(), query) });
         self.job(async move {
             Done::Input(match job.await {
                 Ok(answer) => LinkInput::Answered(at, answer),
-                Err(error) => LinkInput::Entries(at, Err(error.to_string())),
+                Err(error) => LinkInput::Entries(at, Err(error)),
             })
         });
     }

@@ -10,6 +10,7 @@ use super::App;
 use super::body::{Whole, json as parse};
 use super::items::answer;
 use super::problem::Problem;
+use crate::identity::node_name;
 use crate::links::PingError;
 
 /// How long a ping waits for its answer.
@@ -89,7 +90,7 @@ fn peer(peer: &PeerStatus) -> Value {
         "state": state,
         "version": peer.version,
         "key": peer.key.map(|key| key.to_string()),
-        "name": peer.name,
+        "name": peer.name.clone().or_else(|| peer.key.as_ref().map(node_name)),
         "lag": peer.behind,
         "lacks": lacks(peer),
         "pending": peer.pending,

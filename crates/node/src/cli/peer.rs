@@ -52,7 +52,7 @@ async fn list(client: &Client, out: &Output) -> Result<(), Failure> {
         };
         vec![text(peer, "url"), who, text(peer, "direction"), version, text(peer, "state"), lacks]
     });
-    out.rows(&["peer", "who", "direction", "sync", "state", "lacks"], rows.collect())
+    out.rows(&["PEER", "WHO", "DIRECTION", "SYNC", "STATE", "LACKS"], rows.collect())
 }
 
 async fn ping(peer: &str, client: &Client, out: &Output) -> Result<(), Failure> {
