@@ -254,6 +254,19 @@ impl<T: CrdtNode> BaseCrdt<T> {
     ///
     /// [`LoadError`] at the first change that does not follow from those before it.
     pub fn load(&mut self, changes: Vec<Change>) -> Result<(), LoadError> {
+        self.load_vouched(changes.into_iter().map(|change| (change, true)))
+    }
+
+    /// As [`Self::load`], with whether each change's own signature is known to be valid. One that is not is passed on
+    /// with the later change that covers it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_vouched(
+        &mut self,
+        changes: impl IntoIterator<Item = (Change, bool)>,
+    ) -> Result<(), LoadError> {
         self.shared.lock().load(changes)
     }
 

@@ -26,6 +26,7 @@ pub(crate) mod missing;
 pub(crate) mod nodes;
 pub(crate) mod past;
 pub(crate) mod patches;
+pub(crate) mod proof;
 pub(crate) mod queue;
 pub(crate) mod sequence;
 pub(crate) mod signing;

@@ -442,9 +442,9 @@ fn replay<T: CrdtNode>(base: &mut BaseCrdt<T>, log: &dyn OpLog) -> Result<LogSeq
                 return Err(OpenError::Gap { expected: end, found: entry.seq });
             }
             end = end.plus(1);
-            changes.push(entry.change);
+            changes.push((entry.change, entry.vouched));
         }
-        base.load(changes).map_err(|source| OpenError::Load { before: end, source })?;
+        base.load_vouched(changes).map_err(|source| OpenError::Load { before: end, source })?;
     }
 }
 

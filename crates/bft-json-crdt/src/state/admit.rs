@@ -96,6 +96,8 @@ impl State {
         let signed: Vec<bool> = arrived.iter().map(|checked| checked.is_signed).collect();
         let changes: Vec<Change> = arrived.into_iter().map(|checked| checked.change).collect();
         let verdicts = self.judge(&changes, &signed);
+        let proof = self.prove(&changes, &verdicts);
+        let ready = self.queue.prove(|digest| proof.may_enter(digest));
         let mut places: Vec<(usize, Digest)> = Vec::new();
         let mut outcome: HashMap<Digest, OpState> = HashMap::new();
         for (at, (change, verdict)) in changes.into_iter().zip(verdicts).enumerate() {
@@ -117,13 +119,16 @@ impl State {
                         OpState::AlreadySeen
                     } else {
                         places.push((at, digest));
-                        self.admit(Arriving { change, is_vouched }, &mut batch, &mut outcome);
+                        let is_proven = is_vouched || proof.may_enter(&digest);
+                        let arriving = Arriving { change, is_vouched };
+                        self.admit(arriving, is_proven, &mut batch, &mut outcome);
                         OpState::MissingCausalDependencies
                     }
                 }
             };
             batch.states.push(state);
         }
+        self.release(ready, &mut batch, &mut outcome);
         for (at, digest) in places {
             // Refused as often as it was delivered; applied only once, and known from then on.
             let refused = outcome.get(&digest).filter(|state| state.is_refused()).cloned();
@@ -131,7 +136,9 @@ impl State {
                 Some(state) => state,
                 None if self.history.find(&digest).is_some() => OpState::AlreadySeen,
                 None => match self.queue.find(&digest) {
-                    Some(waiting) if self.missing(&waiting.change).is_empty() => OpState::Untrusted,
+                    Some(waiting) if waiting.is_proven && self.missing(&waiting.change).is_empty() => {
+                        OpState::Untrusted
+                    }
                     Some(_) => OpState::MissingCausalDependencies,
                     None => OpState::QueueFull,
                 },
@@ -144,8 +151,11 @@ impl State {
     }
 
     /// Loads a history that this node has checked before, in causal order, without checking signatures.
-    pub(crate) fn load(&mut self, changes: Vec<Change>) -> Result<(), LoadError> {
-        for (position, change) in changes.into_iter().enumerate() {
+    pub(crate) fn load(
+        &mut self,
+        changes: impl IntoIterator<Item = (Change, bool)>,
+    ) -> Result<(), LoadError> {
+        for (position, (change, is_vouched)) in changes.into_iter().enumerate() {
             let digest = change.digest();
             let failed = |state| Err(LoadError { position, digest, state });
             if change.document() != self.history.document {
@@ -157,8 +167,7 @@ impl State {
             if !self.missing(&change).is_empty() {
                 return failed(OpState::MissingCausalDependencies);
             }
-            // A signature that does not verify by itself was covered by a later one when it came in.
-            let state = self.take_in(&Arriving { change, is_vouched: true });
+            let state = self.take_in(&Arriving { change, is_vouched });
             if state.is_refused() {
                 return failed(state);
             }
@@ -220,7 +229,7 @@ impl State {
     }
 
     /// Whose change is let in as it is.
-    fn is_trusted(&self, author: &AuthorId) -> bool {
+    pub(super) fn is_trusted(&self, author: &AuthorId) -> bool {
         *author == self.author_id
             || !self.distrust.contains(author)
                 && self.trust.as_ref().is_none_or(|trust| trust.contains(author))
@@ -241,7 +250,8 @@ impl State {
     fn let_in_trusted(&mut self) -> Batch {
         let mut batch = Batch::default();
         let mut outcome = HashMap::new();
-        let mut ready = Vec::new();
+        let proof = self.prove(&[], &[]);
+        let mut ready = self.queue.prove(|digest| proof.may_enter(digest));
         for digest in self.queue.digests() {
             let author = self.queue.find(&digest).map(|waiting| waiting.change.author());
             if author.is_some_and(|author| self.is_trusted(&author)) {
@@ -252,7 +262,7 @@ impl State {
         batch
     }
 
-    fn missing(&self, change: &Change) -> Vec<Digest> {
+    pub(super) fn missing(&self, change: &Change) -> Vec<Digest> {
         let deps = change.deps().iter().copied();
         let prev = change.prev().filter(|_| self.history.find_prev(change).is_none());
         deps.filter(|digest| self.history.find(digest).is_none()).chain(prev).collect()
@@ -260,9 +270,20 @@ impl State {
 
     /// Takes in an authentic change and all that waited for it, or lets it wait. Iterative: a chain of any
     /// length that arrived backwards needs no stack.
-    fn admit(&mut self, arriving: Arriving, batch: &mut Batch, outcome: &mut HashMap<Digest, OpState>) {
+    fn admit(
+        &mut self,
+        arriving: Arriving,
+        is_proven: bool,
+        batch: &mut Batch,
+        outcome: &mut HashMap<Digest, OpState>,
+    ) {
         let digest = arriving.change.digest();
         if self.queue.contains(&digest) {
+            // It came without a signature before, and with one now.
+            if arriving.is_vouched {
+                let ready = self.queue.vouch(arriving.change);
+                self.release(ready, batch, outcome);
+            }
             return;
         }
         let missing = self.missing(&arriving.change);
@@ -274,10 +295,11 @@ impl State {
                 ready.extend(self.queue.let_in(named));
             }
         }
-        if is_let_in && missing.is_empty() {
+        if is_let_in && is_proven && missing.is_empty() {
             self.enter(arriving, batch, outcome, &mut ready);
         } else {
-            let evicted = self.queue.insert(arriving.change, arriving.is_vouched, is_let_in, &missing);
+            let standing = (arriving.is_vouched, is_let_in, is_proven);
+            let evicted = self.queue.insert(arriving.change, standing, &missing);
             batch.evicted.extend(evicted);
         }
         self.release(ready, batch, outcome);
@@ -388,7 +410,7 @@ impl State {
 }
 
 /// What is known of a change before its dependencies are looked at.
-enum Verdict {
+pub(super) enum Verdict {
     Refused(OpState),
     Known(ChangeIx),
     Authentic { is_vouched: bool },

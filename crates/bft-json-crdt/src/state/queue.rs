@@ -28,8 +28,16 @@ pub(crate) struct Waiting {
     pub(crate) is_vouched: bool,
     /// A trusted author's authentic change stands on it.
     pub(crate) is_let_in: bool,
+    /// It may become part of the document: by its own signature, or with a later change that covers it and may too.
+    pub(crate) is_proven: bool,
     missing: usize,
     arrival: u64,
+}
+
+impl Waiting {
+    fn is_ready(&self) -> bool {
+        self.missing == 0 && self.is_let_in && self.is_proven
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,15 +57,18 @@ pub(crate) struct Queue {
     arrivals: u64,
     bytes: usize,
     held: usize,
+    /// Those that are not proven.
+    unproven: BTreeSet<Digest>,
     evicted_total: u64,
 }
 
 impl Queue {
     pub(crate) fn stats(&self) -> QueueStats {
+        let waits = |digest: &&Digest| self.waiting.get(*digest).is_some_and(|it| it.missing == 0);
         QueueStats {
             len: self.waiting.len(),
             bytes: self.bytes,
-            held: self.held,
+            held: self.held - self.unproven.iter().filter(waits).count(),
             evicted_total: self.evicted_total,
         }
     }
@@ -84,6 +95,41 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// Whether something waits for a change that covers it.
+    pub(crate) fn has_unproven(&self) -> bool {
+        !self.unproven.is_empty()
+    }
+
+    /// Takes a change that waits with the valid signature that it came with now; returns it if it lacks nothing.
+    pub(crate) fn vouch(&mut self, change: Change) -> Vec<Digest> {
+        let digest = change.digest();
+        let Some(waiting) = self.waiting.get_mut(&digest) else { return Vec::new() };
+        waiting.change = change;
+        waiting.is_vouched = true;
+        self.prove(|unproven| *unproven == digest)
+    }
+
+    /// All that waits, in no order.
+    #[expect(clippy::disallowed_methods, reason = "whoever asks puts them in an order")]
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.values()
+    }
+
+    /// Notes which of the unproven are proven now; returns those that lack nothing else.
+    pub(crate) fn prove(&mut self, is_proven: impl Fn(&Digest) -> bool) -> Vec<Digest> {
+        let proven: Vec<Digest> = self.unproven.iter().filter(|digest| is_proven(digest)).copied().collect();
+        let mut ready = Vec::new();
+        for digest in proven {
+            self.unproven.remove(&digest);
+            let Some(waiting) = self.waiting.get_mut(&digest) else { continue };
+            waiting.is_proven = true;
+            if waiting.is_ready() {
+                ready.push(digest);
+            }
+        }
+        ready
+    }
+
     /// Who waits for a change.
     pub(crate) fn waiters(&self, digest: &Digest) -> impl Iterator<Item = &Waiting> {
         self.waiters.get(digest).into_iter().flatten().filter_map(|waiter| self.waiting.get(waiter))
@@ -93,8 +139,7 @@ impl Queue {
     pub(crate) fn insert(
         &mut self,
         change: Change,
-        is_vouched: bool,
-        is_let_in: bool,
+        (is_vouched, is_let_in, is_proven): (bool, bool, bool),
         missing: &[Digest],
     ) -> Vec<Digest> {
         let (digest, author, bytes) = (change.digest(), change.author(), change.bytes().len());
@@ -109,7 +154,10 @@ impl Queue {
             by_author.bytes += bytes;
             by_author.arrivals.insert(arrival, digest);
         });
-        let waiting = Waiting { change, is_vouched, is_let_in, missing: missing.len(), arrival };
+        if !is_proven {
+            self.unproven.insert(digest);
+        }
+        let waiting = Waiting { change, is_vouched, is_let_in, is_proven, missing: missing.len(), arrival };
         self.waiting.insert(digest, waiting);
         self.evict()
     }
@@ -125,7 +173,7 @@ impl Queue {
                 continue;
             }
             waiting.is_let_in = true;
-            if waiting.missing == 0 {
+            if waiting.is_ready() {
                 ready.push(digest);
             }
             visit.extend(waiting.change.deps());
@@ -142,7 +190,7 @@ impl Queue {
                 waiting.missing -= 1;
                 if waiting.missing == 0 {
                     self.held += 1;
-                    if waiting.is_let_in {
+                    if waiting.is_ready() {
                         ready.push(waiter);
                     }
                 }
@@ -154,6 +202,7 @@ impl Queue {
     /// Takes a change out.
     pub(crate) fn remove(&mut self, digest: &Digest) -> Option<Waiting> {
         let waiting = self.waiting.remove(digest)?;
+        self.unproven.remove(digest);
         let (author, bytes) = (waiting.change.author(), waiting.change.bytes().len());
         self.bytes -= bytes;
         self.held -= usize::from(waiting.missing == 0);
