@@ -13,6 +13,8 @@ pub(super) struct Document {
     pub(super) id: DocumentId,
     pub(super) root: Digest,
     pub(super) vector: VersionVector,
+    /// The vector when the two were compared: what is given reaches as far, at least.
+    pub(super) promise: VersionVector,
     /// Whose changes this node takes.
     pub(super) accepts: Option<BTreeSet<AuthorId>>,
     /// The other side has it as well, and may read it.
@@ -105,6 +107,7 @@ impl Document {
             id,
             root: Digest([0; 32]),
             vector: VersionVector::new(),
+            promise: VersionVector::new(),
             accepts: None,
             is_shared: false,
             durable,
@@ -161,7 +164,7 @@ impl Document {
 
     /// What the other side must hold once all is given: all that was compared, of authors that it takes.
     pub(super) fn promised(&self) -> VersionVector {
-        let mut vector = self.vector.clone();
+        let mut vector = self.promise.clone();
         if let Some(takes) = &self.takes {
             vector.retain(|author, _| takes.contains(author));
         }

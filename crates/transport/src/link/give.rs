@@ -195,6 +195,7 @@ impl Link {
             }
             (Question::Holdings, Answer::Holdings { holdings, end }) if !is_void => {
                 document.holdings = Some(holdings);
+                document.promise = document.vector.clone();
                 document.end = end;
                 document.cursor = end;
                 document.step = Step::Waiting;
