@@ -104,10 +104,17 @@ async function showStatus() {
   byId("node-line").textContent =
     `${status.name}, gangline ${status.version}. ${document_.items} items from ${document_.ops} signed changes.` +
     status.reasons.map((reason) => ` ${reason.message}.`).join("");
-  const peer = (each) =>
-    element("li", {}, `${each.url} `, element("span", { className: "state" }, each.state.replace("_", " ") + (each.reason ? `: ${each.reason}` : "")));
+  const peer = (each) => {
+    const who = each.name ? `${each.name}, ${each.url} ` : `${each.url} `;
+    const why = each.lacks ? `; lacks ${each.lacks}` : each.reason ? `: ${each.reason}` : "";
+    const version = each.version === 1 ? ", cannot prove its key" : "";
+    return element("li", {}, who, element("span", { className: "state" }, each.state.replace("_", " ") + version + why));
+  };
+  const liar = (each) =>
+    element("li", { className: "state" }, `The key of ${each.author_name} signed two different changes in one place; it is ${each.policy}.`);
   byId("peers").replaceChildren(
     ...(status.peers.length ? status.peers.map(peer) : [element("li", { className: "state" }, "No other node is connected.")]),
+    ...status.equivocations.map(liar),
   );
 }
 byId("health").addEventListener("toggle", showStatus);
