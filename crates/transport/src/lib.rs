@@ -1,13 +1,13 @@
 //! How nodes keep each other in sync: the session, its WebSocket server and its rendezvous client.
 //!
-//! [`session::Session`] is what two nodes say to each other, as a machine without IO. [`Transport`] runs one
-//! per connection: [`Transport::accept`] takes over an HTTP request, [`Transport::dial`] keeps a session with
-//! a rendezvous. All of them apply to, and read from, one replica ([`gangline_doc::SyncSource`]); this crate
-//! knows nothing of what is in a document. [`Transport::peers`] shows how it goes.
+//! [`link::Link`] is what two nodes say to each other in version 2, [`session::Session`] in version 1, each as a
+//! machine without IO. [`Transport`] runs one per connection: [`Transport::accept`] takes over an HTTP request,
+//! [`Transport::dial`] keeps a session with a rendezvous. All of them apply to, and read from, the node's replicas
+//! ([`gangline_doc::SyncSource`]); this crate knows nothing of what is in a document. [`Transport::peers`] shows how
+//! it goes. Who may connect, a [`Gate`] says; what calls of peers do, a [`CallHandler`].
 //!
-//! Read `session.rs` first, then `drive.rs`, which drives it over a socket, then `server.rs` and
-//! `rendezvous.rs`. [`Backoff`] and [`PeerUrl`] are pure. Who may come in is asked of a [`Gate`]; `tls.rs` makes
-//! encrypted connections, for nodes and for whoever else talks to one.
+//! Read `link.rs` first, then `drive_link.rs`, which drives it over a socket, then `server.rs` and
+//! `rendezvous.rs`; for version 1, `session.rs` and `drive.rs`. [`Backoff`] and [`PeerUrl`] are pure.
 //!
 //! ```
 //! use gangline_transport::{Backoff, BackoffSettings, PeerUrl};

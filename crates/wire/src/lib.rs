@@ -9,8 +9,8 @@
 //! binary  {"v":1,"op":{…}}                                    each op from then on
 //! ```
 //!
-//! Every payload of version 1 starts with `{`; frames of later versions start with a byte ≥ 0x80
-//! ([`is_later_version`]), so both can travel on one socket.
+//! Version 2 ([`v2`]) is binary, and drawn there. Every payload of version 1 starts with `{`, every frame of
+//! version 2 with a byte ≥ 0x80 ([`is_later_version`]), so both can travel on one socket.
 //!
 //! What arrives may be hostile. Sizes are checked before anything is parsed, nothing recurses over what a
 //! peer nested, and every failure is a typed [`DecodeError`]. All bounds are in [`limits`].
@@ -24,7 +24,7 @@
 //! assert!(matches!(decode(br#"{"v":1,"op":{}}"#), Err(DecodeError::InvalidOp { .. })));
 //! ```
 //!
-//! Read [`limits`] first, then `v1.rs` (one op), then `message.rs` (text frames). This crate knows no sockets
+//! Read [`limits`] first, then [`v2`]; or `v1.rs` (one op) and `message.rs` (text frames). This crate knows no sockets
 //! and nothing of what a document means.
 
 mod error;

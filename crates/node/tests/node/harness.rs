@@ -15,14 +15,13 @@ use tempfile::TempDir;
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks until the answer is as expected.
-#[expect(clippy::disallowed_methods, reason = "another process tells nobody when it is as expected")]
+/// Asks until the answer is as expected. What asks waits for a process or an answer each time.
+#[expect(clippy::disallowed_methods, reason = "a deadline for what is waited for")]
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "{what} never came");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

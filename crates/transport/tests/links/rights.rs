@@ -163,3 +163,26 @@ fn credentials_are_shown_by_the_dialer_alone_and_once() {
     });
     assert!(matches!(pair.sides[1].closed, Some(CloseReason::Protocol { .. })));
 }
+
+/// Of what somebody does at this moment only the last counts, and nothing of it is stored.
+#[test]
+fn presence_is_told_and_replaced() {
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+    pair.talk();
+    let told = |pair: &Pair| -> Vec<Bytes> {
+        let notices = pair.sides[1].notices.iter();
+        let told = notices.filter_map(|notice| match notice {
+            LinkNotice::Presence(presence) => Some(presence.clone()),
+            _ => None,
+        });
+        told.collect()
+    };
+    pair.sides[0].feed(LinkInput::Presence(Bytes::from_static(b"reads")));
+    pair.sides[0].feed(LinkInput::Presence(Bytes::from_static(b"writes")));
+    pair.sides[0].feed(LinkInput::Presence(Bytes::from_static(b"rests")));
+    pair.talk();
+    let told = told(&pair);
+    assert_eq!(told.last().map(|presence| &presence[..]), Some(&b"rests"[..]));
+    assert!(told.len() < 3, "what waited for the socket was replaced: {told:?}");
+    assert_eq!(pair.durable().map(|durable| durable.0), [0, 0]);
+}
