@@ -1,0 +1,247 @@
+//! What a store decides, as plain functions: every backend, and the model that is checked, follows these.
+//!
+//! Epoch, head and incarnation are compared in the same transaction that inserts; nothing else fences. A writer
+//! ([`Writer`]) moves its head by its own append only, or after it has checked that the last claim is its own.
+
+use bft_json_crdt::Digest;
+
+use crate::{
+    event::{Epoch, Head, Incarnation, Seq},
+    grant::Grant,
+};
+
+/// What a store keeps of a space beside its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpaceState {
+    /// Which life of the log this is.
+    pub incarnation: Incarnation,
+    /// The highest epoch that was sealed; nothing is taken under any other.
+    pub epoch: Epoch,
+    /// Where the log ends.
+    pub head: Head,
+}
+
+/// What a batch is offered under: it lands only on exactly this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bid {
+    /// The life of the log that the writer knows.
+    pub incarnation: Incarnation,
+    /// The writer's epoch.
+    pub epoch: Epoch,
+    /// Where the writer believes that the log ends.
+    pub head: Head,
+}
+
+/// What a store says to a bid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Insert, and move the head.
+    Take,
+    /// Some of its intents are there already. Insert nothing, return where they are.
+    Duplicate,
+    /// Another epoch was sealed. Insert nothing; the writer stops.
+    Fenced {
+        /// The epoch that was sealed.
+        current: Epoch,
+    },
+    /// The log ends elsewhere. Insert nothing; the writer checks again.
+    Moved {
+        /// Where the log ends.
+        head: Head,
+    },
+    /// It is another log. Insert nothing; the writer stops serving the space.
+    OtherLife {
+        /// Which life of the log the store has; none if it has no such space.
+        found: Option<Incarnation>,
+    },
+}
+
+/// Judges a bid. `has_known` says whether any of its intents is in the log already.
+#[must_use]
+pub fn judge(state: Option<&SpaceState>, bid: &Bid, has_known: bool) -> Verdict {
+    let Some(state) = state else { return Verdict::OtherLife { found: None } };
+    if state.incarnation != bid.incarnation {
+        return Verdict::OtherLife { found: Some(state.incarnation) };
+    }
+    if state.epoch != bid.epoch {
+        return Verdict::Fenced { current: state.epoch };
+    }
+    // Before the head: a writer whose acknowledgement was lost comes again with the head of then.
+    if has_known {
+        return Verdict::Duplicate;
+    }
+    if state.head != bid.head {
+        return Verdict::Moved { head: state.head };
+    }
+    Verdict::Take
+}
+
+/// Judges a seal: returns the state with the new epoch, or the epoch that is not below it.
+///
+/// A space that was never sealed begins with `first`.
+///
+/// # Errors
+/// The epoch that the store has, if the new one is not above it. Have a higher one granted.
+pub fn seal(
+    state: Option<&SpaceState>,
+    epoch: Epoch,
+    first: impl FnOnce() -> SpaceState,
+) -> Result<SpaceState, Epoch> {
+    let state = state.copied().unwrap_or_else(first);
+    if epoch <= state.epoch {
+        return Err(state.epoch);
+    }
+    Ok(SpaceState { epoch, ..state })
+}
+
+/// A holder's side of a log: its grant, and where it knows the log to end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Writer {
+    grant: Grant,
+    head: Option<Head>,
+}
+
+/// Why a writer may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// Another epoch was sealed.
+    Fenced {
+        /// That epoch.
+        current: Epoch,
+    },
+    /// The store has another log under this name.
+    OtherLife {
+        /// Which; none if it has no such space.
+        found: Option<Incarnation>,
+    },
+}
+
+impl Writer {
+    /// Begins with the head that the seal has returned.
+    pub(crate) fn new(grant: Grant, head: Head) -> Self {
+        Self { grant, head: Some(head) }
+    }
+
+    /// Returns the grant.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Returns the head to append at; `None` means that [`Writer::check`] comes first.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        self.head
+    }
+
+    /// Notes the head after an append of its own that was acknowledged.
+    pub fn landed(&mut self, head: Head) {
+        self.head = Some(head);
+    }
+
+    /// Notes that the log may end elsewhere: the store said so, or did not answer.
+    pub fn doubt(&mut self) {
+        self.head = None;
+    }
+
+    /// Takes the store's head, if the last claim is the writer's own.
+    ///
+    /// # Errors
+    /// What the store has instead; the writer is done then.
+    pub fn check(&mut self, state: Option<&SpaceState>) -> Result<Head, Lost> {
+        self.head = None;
+        let Some(state) = state.filter(|state| state.incarnation == self.grant.incarnation()) else {
+            return Err(Lost::OtherLife { found: state.map(|state| state.incarnation) });
+        };
+        if state.epoch != self.grant.epoch() {
+            return Err(Lost::Fenced { current: state.epoch });
+        }
+        self.head = Some(state.head);
+        Ok(state.head)
+    }
+}
+
+/// What a node has seen of a log and will not have taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// Which life of the log.
+    pub incarnation: Incarnation,
+    /// How far it went.
+    pub head: Head,
+}
+
+/// What a store's state means to somebody who has seen more or less of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Agreement {
+    /// It is the same log.
+    Agrees,
+    /// It goes on further. It is the same log if its event at the last seen position has the hash that was seen.
+    AskHash,
+    /// It is not what was seen.
+    Diverged(Divergence),
+}
+
+/// How a log is not the one that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Divergence {
+    /// Somebody has begun anew, or restored a backup.
+    #[error("it has another incarnation, {found} instead of {seen}")]
+    OtherLife {
+        /// What was seen.
+        seen: Incarnation,
+        /// What is there.
+        found: Incarnation,
+    },
+    /// Events are gone.
+    #[error("it ends after {found} events, {seen} were seen")]
+    Shorter {
+        /// How far it went.
+        seen: Seq,
+        /// How far it goes.
+        found: Seq,
+    },
+    /// It has other events.
+    #[error("the event before {next} has hash {found}, seen was {seen}")]
+    OtherHash {
+        /// The position after the event.
+        next: Seq,
+        /// What was seen.
+        seen: Digest,
+        /// What is there.
+        found: Digest,
+    },
+    /// The space is gone.
+    #[error("it is gone, {seen} events were seen")]
+    Gone {
+        /// How far it went.
+        seen: Seq,
+    },
+}
+
+impl Seen {
+    /// Compares with what a store has.
+    #[must_use]
+    pub fn compare(&self, state: Option<&SpaceState>) -> Agreement {
+        let next = self.head.next;
+        let Some(state) = state else { return Agreement::Diverged(Divergence::Gone { seen: next }) };
+        if state.incarnation != self.incarnation {
+            let (seen, found) = (self.incarnation, state.incarnation);
+            return Agreement::Diverged(Divergence::OtherLife { seen, found });
+        }
+        if state.head.next < next {
+            return Agreement::Diverged(Divergence::Shorter { seen: next, found: state.head.next });
+        }
+        if state.head.next > next {
+            // The hash before event 0 follows from the incarnation.
+            return if next.0 == 0 { Agreement::Agrees } else { Agreement::AskHash };
+        }
+        self.compare_hash(state.head.hash).map_or(Agreement::Agrees, Agreement::Diverged)
+    }
+
+    /// Compares the hash of the last event that was seen with the one that is there; `None` if they agree.
+    #[must_use]
+    pub fn compare_hash(&self, found: Digest) -> Option<Divergence> {
+        let (seen, next) = (self.head.hash, self.head.next);
+        (seen != found).then_some(Divergence::OtherHash { next, seen, found })
+    }
+}
