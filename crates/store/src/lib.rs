@@ -1,12 +1,14 @@
-//! Backends behind Gangline's ports: where a replica's op log lives.
+//! Backends behind Gangline's ports: where a replica's op log lives, and logs with their leases.
 //!
 //! | backend | survives | for |
 //! |---|---|---|
 //! | [`MemoryOpLog`] | nothing | tests, demos |
 //! | [`SqliteOpLog`] | everything that was answered: crashes, power cuts, full disks | nodes |
+//! | [`MemoryEventStore`], [`MemoryLeaseRegistry`] | nothing | tests, demos |
+//! | [`SqliteLog`] | everything that was answered; processes of one machine may share it | nodes |
 //!
-//! Both pass the conformance suite of `gangline-doc`. [`DirLock`] keeps a second process out of a data
-//! directory. With the feature `fault`, `FaultyOpLog` breaks any of them in named ways.
+//! Op logs pass the conformance suite of `gangline-doc`, event stores and registries that of `gangline-lease`.
+//! [`DirLock`] keeps a second process out of a data directory. With the feature `fault`, `FaultyOpLog` breaks any of them in named ways.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -26,8 +28,12 @@ mod dir_lock;
 #[cfg(any(test, feature = "fault"))]
 pub mod fault;
 mod memory;
+mod memory_log;
 pub mod sqlite;
+pub mod sqlite_log;
 
 pub use dir_lock::{DirLock, DirLockError};
 pub use memory::MemoryOpLog;
+pub use memory_log::{MemoryEventStore, MemoryLeaseRegistry};
 pub use sqlite::{OpenError, SqliteOpLog, SqliteSettings, SqliteStats};
+pub use sqlite_log::{BootClock, BootClockError, OpenLogError, SqliteLog};

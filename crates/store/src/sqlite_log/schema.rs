@@ -1,0 +1,74 @@
+//! What is in the file, and the one place that knows its version.
+//!
+//! ```text
+//! application_id  "GLOG", so that no other program's database is taken for one of ours
+//! user_version    1; raised by one with each change of this schema, each with its migration
+//!
+//! space           one row per space
+//!   name            text        its name
+//!   incarnation     16 bytes    which life of its log
+//!   epoch           integer     the highest that was sealed
+//!   next, hash      integer, 32 bytes   where the log ends; compared and changed with every append
+//!
+//! event           one row per event, by space and seq: 0, 1, 2 … without a gap
+//! intent          one row per intent, for good: where it is and the digest of its content
+//! lease           one row per space that was ever leased; it ends by the boot clock of `boot`
+//! ```
+//!
+//! Integers of 64 bits without a sign are stored as those with one that have the same bits.
+
+use rusqlite::Connection;
+
+/// "GLOG".
+pub(super) const APPLICATION_ID: i32 = 0x474c_4f47;
+/// The version that this program writes.
+pub(super) const VERSION: i32 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE space (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        incarnation BLOB NOT NULL,
+        epoch INTEGER NOT NULL,
+        next INTEGER NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE event (
+        space INTEGER NOT NULL REFERENCES space (id),
+        seq INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        intent TEXT NOT NULL,
+        author BLOB NOT NULL,
+        holder BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        prev BLOB NOT NULL,
+        hash BLOB NOT NULL,
+        signature BLOB,
+        PRIMARY KEY (space, seq)
+    ) STRICT;
+    CREATE TABLE intent (
+        space INTEGER NOT NULL REFERENCES space (id),
+        id TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        content BLOB NOT NULL,
+        PRIMARY KEY (space, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE lease (
+        space TEXT PRIMARY KEY,
+        node BLOB NOT NULL,
+        url TEXT,
+        epoch INTEGER NOT NULL,
+        boot TEXT NOT NULL,
+        ends INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Makes everything in an empty file, in the caller's transaction.
+pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", VERSION)
+}
