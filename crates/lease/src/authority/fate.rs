@@ -96,7 +96,8 @@ pub enum AppendError {
         /// The id to ask with.
         id: IntentId,
     },
-    /// It is certainly not in the log. The source says what is out of order; try again later.
+    /// This call did not append it, and it was not in the log just now. The source says what is out of order; try
+    /// again later.
     #[error("intent {id} was not appended")]
     NotAppended {
         /// The id.

@@ -30,7 +30,30 @@ pub(super) enum Ended {
 }
 
 impl AppendAuthority {
+    /// Brings an intent to its end. What this call did not append, an earlier one may have: the store is asked before
+    /// anybody is told that it is not there.
     pub(super) async fn settle(
+        &self,
+        space: &SpaceName,
+        intent: Intent,
+        author: AuthorId,
+        hops: u8,
+    ) -> Result<Placed, Ended> {
+        let (id, content) = (intent.id.clone(), intent.content());
+        let ended = self.try_all(space, intent, author, hops).await;
+        let Err(Ended::Error(AppendError::NotAppended { source, .. })) = &ended else { return ended };
+        if matches!(source, LeaseError::Diverged { .. }) {
+            return ended;
+        }
+        match self.inner.parts.store.find(space, &id).await {
+            Ok(None) => ended,
+            Ok(Some(first)) if first.content == content => Ok(first),
+            Ok(Some(first)) => Err(Ended::Error(AppendError::IdReused { id, first })),
+            Err(_) => Err(Ended::Error(AppendError::Unknown { id })),
+        }
+    }
+
+    async fn try_all(
         &self,
         space: &SpaceName,
         intent: Intent,

@@ -168,6 +168,10 @@ fn each_intent_once(team: &Team) {
     };
     refused(&alice);
     refused(&bob);
+    // Whoever cannot reach the holder used to be told that it was not appended.
+    team.forwarder.leave(bob.node());
+    assert_eq!(alice.append(&space, "a").unwrap(), first, "without the holder");
+    refused(&alice);
     assert_eq!(ids(&team.verified(&space)), ["a", "b"]);
 }
 
