@@ -245,3 +245,39 @@ impl Seen {
         (seen != found).then_some(Divergence::OtherHash { next, seen, found })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bft_json_crdt::AuthorId;
+
+    use super::*;
+    use crate::name::SpaceName;
+
+    const LIFE: Incarnation = Incarnation([1; 16]);
+
+    fn state(epoch: u64, next: u64) -> SpaceState {
+        let head = Head { next: Seq(next), hash: Digest([7; 32]) };
+        SpaceState { incarnation: LIFE, epoch: Epoch(epoch), head }
+    }
+
+    /// A backend that compares the head alone rests on this check.
+    #[test]
+    fn a_writer_takes_the_head_only_if_the_last_claim_is_its_own() {
+        let space = SpaceName::new("s").unwrap();
+        let grant = Grant::new(space, LIFE, Epoch(3), AuthorId([1; 32]));
+        let mut writer = Writer::new(grant, state(3, 0).head);
+        assert_eq!(writer.head(), Some(state(3, 0).head));
+        writer.doubt();
+        assert_eq!(writer.head(), None, "nothing is appended before the check");
+        assert_eq!(writer.check(Some(&state(3, 5))), Ok(state(3, 5).head));
+        assert_eq!(writer.head(), Some(state(3, 5).head));
+        for other in [2, 4] {
+            assert_eq!(writer.check(Some(&state(other, 5))), Err(Lost::Fenced { current: Epoch(other) }));
+            assert_eq!(writer.head(), None, "a head that is another's is not taken");
+        }
+        let other_life = SpaceState { incarnation: Incarnation([2; 16]), ..state(3, 5) };
+        let found = Some(Incarnation([2; 16]));
+        assert_eq!(writer.check(Some(&other_life)), Err(Lost::OtherLife { found }));
+        assert_eq!(writer.check(None), Err(Lost::OtherLife { found: None }));
+    }
+}

@@ -99,6 +99,7 @@ fn a_lease_of_an_earlier_boot_has_ended() {
 
     let after = team(dir.path(), boot("second", &clock), &clock);
     let bob = after.member(2);
+    block_on(bob.authority.acquire(&space())).unwrap();
     let second = bob.append(&space(), "b").unwrap();
     assert!(second.epoch > first.epoch, "the epoch outlives the boot");
     assert_eq!(after.verified(&space()).len(), 2);

@@ -168,7 +168,7 @@ fn each_intent_once(team: &Team) {
     };
     refused(&alice);
     refused(&bob);
-    // Whoever cannot reach the holder used to be told that it was not appended.
+    // Whoever cannot reach the holder takes over when its lease has run out.
     team.forwarder.leave(bob.node());
     assert_eq!(alice.append(&space, "a").unwrap(), first, "without the holder");
     refused(&alice);
