@@ -19,12 +19,13 @@ use std::{
 
 use bft_json_crdt::{AuthorId, Keypair};
 
-use self::{fate::Fate, space::Space, submit::Ended, write::Taken};
+use self::{fate::Fate, space::Space, submit::Ended};
 pub use self::{
     fate::{AppendError, LeaseError},
     tail::Tail,
 };
 use crate::{
+    access::Access,
     clock::{Clock, Moment, Random},
     event::{Epoch, Event, Intent, Placed, Seq},
     event_store::{EventStore, ReadLimit, StoreError},
@@ -35,7 +36,7 @@ use crate::{
     name::{EventType, IntentId, NameError, SpaceName},
     payload::Payload,
     registry::LeaseRegistry,
-    rules::{Divergence, Seen},
+    rules::{Divergence, Seen, SpaceState},
 };
 
 /// What an authority works with.
@@ -126,10 +127,7 @@ impl AppendAuthority {
                 return Ok(());
             }
         }
-        self.take(&space).await.map_err(|taken| match taken {
-            Taken::Held(lease) => LeaseError::Held { holder: lease.holder, left: lease.left },
-            Taken::Failed(error) => error,
-        })
+        self.take(&space).await.map_err(|taken| taken.error())
     }
 
     /// Appends an event, here or through the holder; a space that nobody holds is acquired. Returns when it is
@@ -181,7 +179,9 @@ impl AppendAuthority {
                     Reply::Refused(Refused::Diverged(divergence.to_string()))
                 }
                 LeaseError::Busy { .. } => Reply::Refused(Refused::Busy),
+                LeaseError::Closed { access, .. } => Reply::Refused(Refused::Closed(access)),
                 LeaseError::Held { .. }
+                | LeaseError::Absent { .. }
                 | LeaseError::NotSealed { .. }
                 | LeaseError::Contended
                 | LeaseError::TooManySpaces { .. }
@@ -249,6 +249,33 @@ impl AppendAuthority {
     #[must_use]
     pub fn divergence(&self, space: &SpaceName) -> Option<Divergence> {
         self.spaces().get(space).and_then(|space| space.diverged())
+    }
+
+    /// Opens or closes a space. Whoever writes to it is fenced; nobody holds it afterwards.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`] while another node holds it; else what is out of order.
+    pub async fn set_access(&self, space: &SpaceName, access: Access) -> Result<SpaceState, LeaseError> {
+        let space = self.space(space)?;
+        let waiting = space.lane.join(None).map_err(|Full { waiting }| LeaseError::Busy { waiting })?;
+        let _turn = waiting.come().await;
+        self.change_access(&space, access).await.map_err(|taken| taken.error())
+    }
+
+    /// Forgets what this node has seen of a log, after somebody has looked at it and settled which one counts: the
+    /// space is served again, as the store has it.
+    pub fn forget(&self, space: &SpaceName) {
+        if let Some(space) = self.spaces().get(space) {
+            space.forget();
+        }
+    }
+
+    /// Returns the spaces that are not served since their logs have diverged.
+    #[must_use]
+    pub fn diverged(&self) -> Vec<(SpaceName, Divergence)> {
+        let spaces = self.spaces();
+        let diverged = |(name, space): (&SpaceName, &Arc<Space>)| Some((name.clone(), space.diverged()?));
+        spaces.iter().filter_map(diverged).collect()
     }
 
     /// Tells what this node has seen of a log at another time, as a copy of it says. A store that has another log is

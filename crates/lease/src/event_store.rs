@@ -12,16 +12,19 @@
 use std::sync::Arc;
 
 use crate::{
+    access::Access,
     clock::Answer,
     event::{Epoch, Event, Head, Incarnation, Placed, Seq},
     grant::Batch,
     name::{IntentId, SpaceName},
-    rules::{SpaceState, Verdict},
+    part::Part,
+    rules::{Misfit, SealRefusal, SpaceState, Verdict},
 };
 
 /// Keeps logs.
 pub trait EventStore: Send + Sync {
-    /// Raises a space's epoch and returns its state. A space that was never sealed begins, with `first`.
+    /// Raises a space's epoch and returns its state. A space that was never sealed begins, with `first`; one that is
+    /// closed is refused.
     fn seal<'a>(
         &'a self,
         space: &'a SpaceName,
@@ -32,6 +35,21 @@ pub trait EventStore: Send + Sync {
     /// Appends a batch, if the space is exactly as [`Batch::bid`] says and has none of its intents. Only a
     /// [`crate::Grant`] makes batches.
     fn append<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<Written, AppendFailed>>;
+
+    /// Opens or closes a space, and raises its epoch as a seal does: whoever wrote under the one before is fenced.
+    fn set_access<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        epoch: Epoch,
+        access: Access,
+    ) -> Answer<'a, Result<SpaceState, SealError>>;
+
+    /// Returns whether a space takes appends; `None` if it was never sealed.
+    fn access<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Access>, StoreError>>;
+
+    /// Appends events that were verified elsewhere, if the space is closed and ends exactly where they begin
+    /// ([`crate::rules::adopt`]). A space that is not there begins with them, as a copy.
+    fn adopt<'a>(&'a self, part: &'a Part) -> Answer<'a, Result<SpaceState, AdoptError>>;
 
     /// Returns a space's state; `None` if it was never sealed.
     fn state<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<SpaceState>, StoreError>>;
@@ -127,7 +145,40 @@ pub enum SealError {
         /// The store's.
         current: Epoch,
     },
+    /// The space takes no appends.
+    #[error("the space is closed: {access}")]
+    Closed {
+        /// What it is.
+        access: Access,
+    },
+    /// There is no such space to open or close.
+    #[error("there is no such space")]
+    Absent,
     /// See there. The seal may have happened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SealError {
+    /// Returns what a refusal means for an epoch.
+    #[must_use]
+    pub fn of(refusal: SealRefusal, presented: Epoch) -> Self {
+        match refusal {
+            SealRefusal::NotAbove(current) => Self::NotAbove { presented, current },
+            SealRefusal::Closed(access) => Self::Closed { access },
+            SealRefusal::Absent => Self::Absent,
+        }
+    }
+}
+
+/// Why verified events are not taken.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// They do not fit what is there. Nothing was changed.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// See there.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

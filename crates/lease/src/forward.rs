@@ -6,6 +6,7 @@ use bft_json_crdt::AuthorId;
 
 pub use self::local::LocalForwarder;
 use crate::{
+    access::Access,
     clock::Answer,
     event::{Epoch, Intent, Placed},
     lease::{Lease, Reach},
@@ -56,6 +57,9 @@ pub enum Refused {
     /// The holder has stopped serving the space; an operator has to look at it.
     #[error("the log has diverged at its holder: {0}")]
     Diverged(String),
+    /// The space takes no appends.
+    #[error("the space takes no appends: {0}")]
+    Closed(Access),
     /// The holder has too much waiting. Come again later.
     #[error("the holder has too many appends waiting")]
     Busy,

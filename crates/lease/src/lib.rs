@@ -31,6 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod access;
 pub mod authority;
 pub mod clock;
 #[cfg(feature = "conformance")]
@@ -43,20 +44,23 @@ mod lane;
 pub mod lease;
 pub mod limits;
 pub mod name;
+pub mod part;
 pub mod payload;
 pub mod registry;
 pub mod rules;
 pub mod verify;
 
+pub use access::{Access, AccessError};
 pub use authority::{AppendAuthority, AppendError, LeaseError, Parts, Tail, WeakAuthority};
 pub use clock::{Answer, Clock, Moment, Random};
 pub use event::{BatchSignature, Epoch, Event, Head, Incarnation, Intent, Placed, Seq};
-pub use event_store::{AppendFailed, EventStore, ReadLimit, SealError, StoreError, Written};
+pub use event_store::{AdoptError, AppendFailed, EventStore, ReadLimit, SealError, StoreError, Written};
 pub use forward::{Forward, ForwardError, Forwarder, LocalForwarder, Refused, Reply};
 pub use grant::{Batch, Grant};
 pub use lease::{Lease, LeaseRow, LeaseSettings, Reach, SettingsError, Term};
-pub use name::{EventType, IntentId, NameError, SpaceName};
+pub use name::{EventType, IntentId, NameError, Place, SpaceName};
+pub use part::Part;
 pub use payload::{Payload, PayloadError};
 pub use registry::{AcquireError, Ask, LeaseRegistry, RegistryError, RenewError};
-pub use rules::{Bid, Divergence, Lost, Seen, SpaceState, Verdict, Writer};
+pub use rules::{Bid, Divergence, Lost, Misfit, Seen, SpaceState, Verdict, Writer};
 pub use verify::{Offence, Verifier, verify};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Longest name of a space, in bytes.
 pub const SPACE_BYTES_MAX: usize = 128;
+/// Longest name of a place that a log has moved to, in bytes.
+pub const PLACE_BYTES_MAX: usize = 512;
 /// Longest type of an event and longest id of an intent, in bytes.
 pub const WORD_BYTES_MAX: usize = 64;
 /// Largest payload, in bytes, as it is given and as it is stored.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use crate::limits::{SPACE_BYTES_MAX, WORD_BYTES_MAX};
+use crate::limits::{PLACE_BYTES_MAX, SPACE_BYTES_MAX, WORD_BYTES_MAX};
 
 /// A name that nobody could use. Correct it; the allowed characters and the length are in the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +104,10 @@ name! {
 name! {
     /// The id of an intent, unique in its space for good: 1 to 64 of `A-Za-z0-9._-`.
     IntentId, "the id of an intent", WORD_BYTES_MAX, "", "A-Z a-z 0-9 . _ -"
+}
+name! {
+    /// Where a log has moved to, as people write it: a URL or a path, 1 to 512 of `A-Za-z0-9` and `._-/:@%?&=+~#[],`.
+    Place, "the place of a log", PLACE_BYTES_MAX, "/:@%?&=+~#[],", "A-Z a-z 0-9 . _ - / : @ % ? & = + ~ # [ ] ,"
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 use bft_json_crdt::Digest;
 
 use crate::{
+    access::Access,
     event::{Epoch, Head, Incarnation, Seq},
     grant::Grant,
+    part::Part,
 };
 
 /// What a store keeps of a space beside its events.
@@ -92,6 +94,111 @@ pub fn seal(
         return Err(state.epoch);
     }
     Ok(SpaceState { epoch, ..state })
+}
+
+/// Why a space is not sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealRefusal {
+    /// The store has this epoch, and the new one is not above it.
+    NotAbove(Epoch),
+    /// The space takes no appends.
+    Closed(Access),
+    /// There is no such space to open or close.
+    Absent,
+}
+
+/// Judges a seal of a space that may be closed: for appending to it, or, with `wanted`, to open or close it. Returns
+/// what is to be kept of the space.
+///
+/// # Errors
+/// Why not.
+pub fn seal_for(
+    found: Option<(&SpaceState, &Access)>,
+    epoch: Epoch,
+    wanted: Option<Access>,
+    first: impl FnOnce() -> SpaceState,
+) -> Result<(SpaceState, Access), SealRefusal> {
+    match (found, &wanted) {
+        (None, Some(_)) => return Err(SealRefusal::Absent),
+        (Some((_, access)), None) if !access.is_open() => return Err(SealRefusal::Closed(access.clone())),
+        _ => {}
+    }
+    let state = seal(found.map(|(state, _)| state), epoch, first).map_err(SealRefusal::NotAbove)?;
+    Ok((state, wanted.unwrap_or_default()))
+}
+
+/// Why a part of a log does not go where it was to go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misfit {
+    /// The space takes appends: it is no copy. Close it first.
+    #[error("the space takes appends here, so it cannot be a copy")]
+    Open,
+    /// It is another log. Recover the space, if this one is to take its place.
+    #[error("the space has another log here, incarnation {found} instead of {expected}")]
+    OtherLife {
+        /// The part's.
+        expected: Incarnation,
+        /// The store's.
+        found: Incarnation,
+    },
+    /// The log ends elsewhere. Begin at its end.
+    #[error("the part follows {expected}, the log has {head}")]
+    Moved {
+        /// What the part follows.
+        expected: Head,
+        /// Where the log ends.
+        head: Head,
+    },
+    /// The log that was to be replaced has changed, or is gone.
+    #[error("the log that was to be replaced is not what it was")]
+    Changed,
+    /// An intent of the part is in the log already.
+    #[error("an intent of the part stands at event {at} already")]
+    IntentTwice {
+        /// Where it stands.
+        at: Seq,
+    },
+}
+
+/// Judges a part of a log that was verified elsewhere: returns the state after it. `has_known` is where one of its
+/// intents stands already.
+///
+/// # Errors
+/// What does not fit.
+pub fn adopt(
+    found: Option<(&SpaceState, &Access)>,
+    part: &Part,
+    has_known: Option<Seq>,
+) -> Result<SpaceState, Misfit> {
+    let (incarnation, head) = (part.incarnation(), part.end());
+    let kept = match (part.replaces(), found) {
+        (Some(expected), Some((state, _))) if expected == state => None,
+        (Some(_), _) => return Err(Misfit::Changed),
+        (None, found) => found,
+    };
+    let Some((state, access)) = kept else {
+        let start = Head::start(part.space(), incarnation);
+        if part.before() != start {
+            return Err(Misfit::Moved { expected: part.before(), head: start });
+        }
+        // A writer of the log that was replaced stays fenced.
+        let before = found.map_or(Epoch::NONE, |(state, _)| state.epoch);
+        return Ok(SpaceState { incarnation, epoch: part.epoch().max(before), head });
+    };
+    if access.is_open() {
+        return Err(Misfit::Open);
+    }
+    if state.incarnation != incarnation {
+        return Err(Misfit::OtherLife { expected: incarnation, found: state.incarnation });
+    }
+    if state.head != part.before() {
+        return Err(Misfit::Moved { expected: part.before(), head: state.head });
+    }
+    if let Some(at) = has_known {
+        return Err(Misfit::IntentTwice { at });
+    }
+    Ok(SpaceState { incarnation, epoch: part.epoch().max(state.epoch), head })
 }
 
 /// A holder's side of a log: its grant, and where it knows the log to end.

@@ -8,6 +8,7 @@ use crate::{
     event::{Epoch, Event, Head, Incarnation, Seq, signed_words},
     limits::BATCH_EVENTS_MAX,
     name::{IntentId, SpaceName},
+    part::Part,
 };
 
 /// The first event that breaks a rule, and which. Nothing from it on can be trusted.
@@ -100,6 +101,7 @@ pub enum Offence {
 #[derive(Clone, Debug)]
 pub struct Verifier {
     space: SpaceName,
+    incarnation: Incarnation,
     head: Head,
     epoch: Epoch,
     holder: Option<AuthorId>,
@@ -115,7 +117,41 @@ impl Verifier {
     #[must_use]
     pub fn new(space: SpaceName, incarnation: Incarnation) -> Self {
         let head = Head::start(&space, incarnation);
-        Self { space, head, epoch: Epoch::NONE, holder: None, unsigned: 0, ids: BTreeSet::new() }
+        let (epoch, holder, ids) = (Epoch::NONE, None, BTreeSet::new());
+        Self { space, incarnation, head, epoch, holder, unsigned: 0, ids }
+    }
+
+    /// Goes on behind `last`, the last event of a log that was verified before. An intent that stands in the part
+    /// before is not found again: the store that keeps that part refuses it.
+    #[must_use]
+    pub fn resume(space: SpaceName, incarnation: Incarnation, last: &Event) -> Self {
+        let head = Head { next: last.seq.plus(1), hash: last.hash };
+        let (epoch, holder) = (last.epoch, Some(last.holder));
+        Self { space, incarnation, head, epoch, holder, unsigned: 0, ids: BTreeSet::new() }
+    }
+
+    /// Takes the next events and makes a part of them, up to the last whose batch is whole; the others are to be
+    /// given again. None at all make the beginning of an empty log.
+    ///
+    /// # Errors
+    /// What is wrong with them. The verifier is of no more use then.
+    pub fn part(&mut self, mut events: Vec<Event>) -> Result<Part, Offence> {
+        let before = self.head;
+        let whole = events.iter().rposition(|event| event.signature.is_some()).map_or(0, |last| last + 1);
+        if whole == 0 && !events.is_empty() {
+            return Err(Offence::Unsigned { seq: before.next });
+        }
+        events.truncate(whole);
+        events.iter().try_for_each(|event| self.push(event))?;
+        Ok(Part {
+            space: self.space.clone(),
+            incarnation: self.incarnation,
+            before,
+            end: self.head,
+            epoch: self.epoch,
+            events,
+            replaces: None,
+        })
     }
 
     /// Takes the next event.

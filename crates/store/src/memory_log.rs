@@ -11,8 +11,8 @@ use std::{
 
 use bft_json_crdt::AuthorId;
 use gangline_lease::{
-    AcquireError, Answer, AppendFailed, Ask, Batch, Clock, Epoch, Event, EventStore, Head, Incarnation,
-    IntentId, Lease, LeaseRegistry, LeaseRow, Placed, ReadLimit, RegistryError, RenewError, SealError, Seq,
+    Access, AcquireError, AdoptError, Answer, AppendFailed, Ask, Batch, Clock, Epoch, Event, EventStore, Head, Incarnation,
+    IntentId, Lease, LeaseRegistry, LeaseRow, Misfit, Part, Placed, ReadLimit, RegistryError, RenewError, SealError, Seq,
     SpaceName, SpaceState, StoreError, Verdict, Written, rules,
 };
 
@@ -24,8 +24,24 @@ pub struct MemoryEventStore {
 
 struct Log {
     state: SpaceState,
+    access: Access,
     events: Vec<Event>,
     intents: BTreeMap<IntentId, Placed>,
+}
+
+impl Log {
+    fn new(state: SpaceState) -> Self {
+        Self { state, access: Access::Open, events: Vec::new(), intents: BTreeMap::new() }
+    }
+
+    fn copy(state: SpaceState) -> Self {
+        Self { access: Access::Copy, ..Self::new(state) }
+    }
+
+    fn push(&mut self, event: &Event) {
+        self.intents.insert(event.id.clone(), event.placed());
+        self.events.push(event.clone());
+    }
 }
 
 impl MemoryEventStore {
@@ -39,13 +55,36 @@ impl MemoryEventStore {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seal_now(&self, space: &SpaceName, epoch: Epoch, first: Incarnation) -> Result<SpaceState, SealError> {
+    fn seal_now(
+        &self,
+        space: &SpaceName,
+        epoch: Epoch,
+        wanted: Option<Access>,
+        first: Incarnation,
+    ) -> Result<SpaceState, SealError> {
         let mut spaces = self.spaces();
         let begin = || SpaceState { incarnation: first, epoch: Epoch::NONE, head: Head::start(space, first) };
-        let state = rules::seal(spaces.get(space).map(|log| &log.state), epoch, begin)
-            .map_err(|current| SealError::NotAbove { presented: epoch, current })?;
-        let new = || Log { state, events: Vec::new(), intents: BTreeMap::new() };
-        spaces.entry(space.clone()).or_insert_with(new).state = state;
+        let found = spaces.get(space).map(|log| (&log.state, &log.access));
+        let (state, access) = rules::seal_for(found, epoch, wanted, begin)
+            .map_err(|refusal| SealError::of(refusal, epoch))?;
+        let log = spaces.entry(space.clone()).or_insert_with(|| Log::new(state));
+        (log.state, log.access) = (state, access);
+        Ok(state)
+    }
+
+    fn adopt_now(&self, part: &Part) -> Result<SpaceState, Misfit> {
+        let mut spaces = self.spaces();
+        let found = spaces.get(part.space());
+        let known = found.and_then(|log| {
+            part.events().iter().find_map(|event| log.intents.get(&event.id)).map(|placed| placed.seq)
+        });
+        let state = rules::adopt(found.map(|log| (&log.state, &log.access)), part, known)?;
+        let log = match part.replaces() {
+            None => spaces.entry(part.space().clone()).or_insert_with(|| Log::copy(state)),
+            Some(_) => spaces.entry(part.space().clone()).insert_entry(Log::copy(state)).into_mut(),
+        };
+        log.state = state;
+        part.events().iter().for_each(|event| log.push(event));
         Ok(state)
     }
 
@@ -67,10 +106,7 @@ impl MemoryEventStore {
             return Ok(Written::Duplicate(known));
         }
         if let Some(log) = &mut log {
-            for event in batch.events() {
-                log.intents.insert(event.id.clone(), event.placed());
-                log.events.push(event.clone());
-            }
+            batch.events().iter().for_each(|event| log.push(event));
             log.state.head = batch.end();
         }
         Ok(Written::Done(batch.end()))
@@ -101,7 +137,24 @@ impl EventStore for MemoryEventStore {
         epoch: Epoch,
         first: Incarnation,
     ) -> Answer<'a, Result<SpaceState, SealError>> {
-        Box::pin(ready(self.seal_now(space, epoch, first)))
+        Box::pin(ready(self.seal_now(space, epoch, None, first)))
+    }
+
+    fn set_access<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        epoch: Epoch,
+        access: Access,
+    ) -> Answer<'a, Result<SpaceState, SealError>> {
+        Box::pin(ready(self.seal_now(space, epoch, Some(access), Incarnation([0; 16]))))
+    }
+
+    fn access<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Access>, StoreError>> {
+        Box::pin(ready(Ok(self.spaces().get(space).map(|log| log.access.clone()))))
+    }
+
+    fn adopt<'a>(&'a self, part: &'a Part) -> Answer<'a, Result<SpaceState, AdoptError>> {
+        Box::pin(ready(self.adopt_now(part).map_err(AdoptError::from)))
     }
 
     fn append<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<Written, AppendFailed>> {

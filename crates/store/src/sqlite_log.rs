@@ -23,8 +23,8 @@ use std::{
 
 use bft_json_crdt::AuthorId;
 use gangline_lease::{
-    AcquireError, Answer, AppendFailed, Ask, Batch, Epoch, Event, EventStore, Incarnation, IntentId, Lease,
-    LeaseRegistry, Placed, ReadLimit, RegistryError, RenewError, SealError, Seq, SpaceName, SpaceState,
+    Access, AcquireError, AdoptError, Answer, AppendFailed, Ask, Batch, Epoch, Event, EventStore, Incarnation, IntentId, Lease,
+    LeaseRegistry, Part, Placed, ReadLimit, RegistryError, RenewError, SealError, Seq, SpaceName, SpaceState,
     StoreError, Written,
 };
 
@@ -88,12 +88,46 @@ impl EventStore for SqliteLog {
         first: Incarnation,
     ) -> Answer<'a, Result<SpaceState, SealError>> {
         let name = space.clone();
-        let sealed = self.writer.write(move |transaction| event_row::seal(transaction, &name, epoch, first));
+        let sealed =
+            self.writer.write(move |transaction| event_row::seal(transaction, &name, epoch, None, first));
         Box::pin(async move {
-            match sealed.await.map_err(|failure| self.store_error(failure))? {
-                Ok(state) => Ok(state),
-                Err(current) => Err(SealError::NotAbove { presented: epoch, current }),
-            }
+            let sealed = sealed.await.map_err(|failure| self.store_error(failure))?;
+            sealed.map_err(|refusal| SealError::of(refusal, epoch))
+        })
+    }
+
+    fn set_access<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        epoch: Epoch,
+        access: Access,
+    ) -> Answer<'a, Result<SpaceState, SealError>> {
+        let name = space.clone();
+        let unused = Incarnation([0; 16]);
+        let sealed = self
+            .writer
+            .write(move |transaction| event_row::seal(transaction, &name, epoch, Some(access), unused));
+        Box::pin(async move {
+            let sealed = sealed.await.map_err(|failure| self.store_error(failure))?;
+            sealed.map_err(|refusal| SealError::of(refusal, epoch))
+        })
+    }
+
+    fn access<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Access>, StoreError>> {
+        let name = space.clone();
+        let found = self.reader.read(move |connection| event_row::space_row(connection, &name));
+        Box::pin(async move {
+            let found = found.await.map_err(|failure| self.store_error(failure))?;
+            Ok(found.map(|row| row.access))
+        })
+    }
+
+    fn adopt<'a>(&'a self, part: &'a Part) -> Answer<'a, Result<SpaceState, AdoptError>> {
+        let whole = part.clone();
+        let adopted = self.writer.write(move |transaction| event_row::adopt(transaction, &whole));
+        Box::pin(async move {
+            let adopted = adopted.await.map_err(|failure| self.store_error(failure))?;
+            adopted.map_err(AdoptError::from)
         })
     }
 
@@ -111,10 +145,10 @@ impl EventStore for SqliteLog {
 
     fn state<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<SpaceState>, StoreError>> {
         let name = space.clone();
-        let found = self.reader.read(move |connection| event_row::state(connection, &name));
+        let found = self.reader.read(move |connection| event_row::space_row(connection, &name));
         Box::pin(async move {
             let found = found.await.map_err(|failure| self.store_error(failure))?;
-            Ok(found.map(|(_, state)| state))
+            Ok(found.map(|row| row.state))
         })
     }
 

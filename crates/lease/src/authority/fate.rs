@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    access::Access,
     event::{Epoch, Placed},
     event_store::StoreError,
     forward::Refused,
@@ -25,6 +26,8 @@ pub(super) enum Fate {
     Again { may_have_landed: bool },
     /// The space is not served.
     Diverged(Divergence),
+    /// The space takes no appends.
+    Closed(Access),
     /// Something is out of order; it may get better.
     Failed { error: LeaseError, may_have_landed: bool },
 }
@@ -48,6 +51,20 @@ pub enum LeaseError {
         space: SpaceName,
         /// How it differs.
         divergence: Divergence,
+    },
+    /// The space takes no appends: it has moved (append there), or is a copy of another's.
+    #[error("space {space} takes no appends: {access}")]
+    Closed {
+        /// Which space.
+        space: SpaceName,
+        /// What it is.
+        access: Access,
+    },
+    /// There is no such space. Look at the names that there are.
+    #[error("there is no space {space}")]
+    Absent {
+        /// Which.
+        space: SpaceName,
     },
     /// Registry and store disagree about the epoch again and again. Make sure that all nodes use the same ones.
     #[error("epoch {current} of the store cannot be surpassed: the registry keeps granting lower ones")]

@@ -150,6 +150,14 @@ impl Space {
         kept.diverged = Some(divergence);
     }
 
+    /// Goes by the store alone from here on.
+    pub(super) fn forget(&self) {
+        let mut kept = self.kept();
+        kept.held = None;
+        kept.seen = None;
+        kept.diverged = None;
+    }
+
     pub(super) fn wake_on_change(&self, waker: &Waker) {
         let mut kept = self.kept();
         if kept.wakers.len() < WAKERS_MAX && !kept.wakers.iter().any(|known| known.will_wake(waker)) {

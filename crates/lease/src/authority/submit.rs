@@ -85,6 +85,10 @@ impl AppendAuthority {
                     let space = space.name.clone();
                     return Err(not_appended(LeaseError::Diverged { space, divergence }));
                 }
+                Fate::Closed(_) if may_have_landed => return Err(unknown()),
+                Fate::Closed(access) => {
+                    return Err(not_appended(LeaseError::Closed { space: space.name.clone(), access }));
+                }
                 Fate::Again { may_have_landed: this_time } => {
                     may_have_landed |= this_time;
                     None

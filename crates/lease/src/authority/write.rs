@@ -8,7 +8,9 @@ use super::{
     space::Space,
 };
 use crate::{
-    event::{Head, Incarnation, Placed, Seq},
+    access::Access,
+    clock::Moment,
+    event::{Epoch, Head, Incarnation, Placed, Seq},
     event_store::{AppendFailed, ReadLimit, SealError, StoreError, Written},
     grant::{Batch, Grant},
     lane::{Ticket, Turn},
@@ -50,12 +52,38 @@ impl AppendAuthority {
             Ok(()) => Ok(()),
             Err(Taken::Held(lease)) => Err(Fate::Elsewhere(lease)),
             Err(Taken::Failed(LeaseError::Diverged { divergence, .. })) => Err(Fate::Diverged(divergence)),
+            Err(Taken::Failed(LeaseError::Closed { access, .. })) => Err(Fate::Closed(access)),
             Err(Taken::Failed(error)) => Err(failed(error)),
         }
     }
 
     /// Acquires, seals, learns the true head, serves. Only in a turn of the lane.
     pub(super) async fn take(&self, space: &Arc<Space>) -> Result<(), Taken> {
+        let (asked, state) = self.sealed(space, None).await?;
+        if let Err(error) = self.compare(space, Some(&state)).await {
+            self.give_back(space, state.epoch).await;
+            return Err(Taken::Failed(error));
+        }
+        let term = Term::begin(&self.inner.settings, asked, self.inner.parts.random.next());
+        let grant = Grant::new(space.name.clone(), state.incarnation, state.epoch, self.node());
+        space.take_up(grant, &state, term, self.now());
+        self.renew_at(term.renews(), space);
+        Ok(())
+    }
+
+    /// Opens or closes the space under an epoch of its own. Only in a turn of the lane.
+    pub(super) async fn change_access(
+        &self,
+        space: &Arc<Space>,
+        access: Access,
+    ) -> Result<SpaceState, Taken> {
+        let (_, state) = self.sealed(space, Some(access)).await?;
+        self.give_back(space, state.epoch).await;
+        Ok(state)
+    }
+
+    /// Has an epoch granted and seals with it, again above what the store has if need be. Returns when it asked.
+    async fn sealed(&self, space: &Arc<Space>, access: Option<Access>) -> Result<(Moment, SpaceState), Taken> {
         space.let_go();
         let mut above = space.epoch();
         for _ in 0..RESOLVE_TRIES_MAX {
@@ -66,28 +94,30 @@ impl AppendAuthority {
                 Err(AcquireError::Held(lease)) => return Err(Taken::Held(lease)),
                 Err(AcquireError::Registry(error)) => return Err(Taken::Failed(error.into())),
             };
-            let first = self.incarnation();
-            let state = match self.inner.parts.store.seal(&space.name, lease.epoch, first).await {
-                Ok(state) => state,
+            let store = &self.inner.parts.store;
+            let sealed = match access.clone() {
+                None => store.seal(&space.name, lease.epoch, self.incarnation()).await,
+                Some(access) => store.set_access(&space.name, lease.epoch, access).await,
+            };
+            let error = match sealed {
+                Ok(state) => return Ok((asked, state)),
                 Err(SealError::NotAbove { current, .. }) => {
                     above = above.max(current);
                     continue;
                 }
                 Err(SealError::Store(error)) => return Err(Taken::Failed(error.into())),
+                Err(SealError::Closed { access }) => LeaseError::Closed { space: space.name.clone(), access },
+                Err(SealError::Absent) => LeaseError::Absent { space: space.name.clone() },
             };
-            if let Err(error) = self.compare(space, Some(&state)).await {
-                // Another node may have another view of the log; it need not wait for the lease to run out.
-                let _runs_out =
-                    self.inner.parts.registry.release(&space.name, self.node(), lease.epoch).await;
-                return Err(Taken::Failed(error));
-            }
-            let term = Term::begin(&self.inner.settings, asked, self.inner.parts.random.next());
-            let grant = Grant::new(space.name.clone(), state.incarnation, state.epoch, self.node());
-            space.take_up(grant, &state, term, self.now());
-            self.renew_at(term.renews(), space);
-            return Ok(());
+            self.give_back(space, lease.epoch).await;
+            return Err(Taken::Failed(error));
         }
         Err(Taken::Failed(LeaseError::NotSealed { current: above }))
+    }
+
+    /// Lets others have the space that this node will not serve; they need not wait for the lease to run out.
+    async fn give_back(&self, space: &Arc<Space>, epoch: Epoch) {
+        let _runs_out = self.inner.parts.registry.release(&space.name, self.node(), epoch).await;
     }
 
     /// Appends until every intent is answered; returns the fate of those that are not.
@@ -245,6 +275,15 @@ impl AppendAuthority {
 pub(super) enum Taken {
     Held(Lease),
     Failed(LeaseError),
+}
+
+impl Taken {
+    pub(super) fn error(self) -> LeaseError {
+        match self {
+            Self::Held(Lease { holder, left, .. }) => LeaseError::Held { holder, left },
+            Self::Failed(error) => error,
+        }
+    }
 }
 
 /// Why an append cannot be started.

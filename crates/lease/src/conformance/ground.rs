@@ -16,9 +16,9 @@ use std::{
 use bft_json_crdt::{AuthorId, Keypair};
 
 use crate::{
-    AcquireError, Answer, AppendAuthority, AppendFailed, Ask, Batch, Clock, Epoch, Event, EventStore,
+    Access, AcquireError, AdoptError, Answer, AppendAuthority, AppendFailed, Ask, Batch, Clock, Epoch, Event, EventStore,
     EventType, Incarnation, Intent, IntentId, Lease, LeaseRegistry, LeaseSettings, LocalForwarder, Moment,
-    Parts, Payload, Placed, Reach, ReadLimit, RegistryError, RenewError, SealError, Seq, SpaceName,
+    Part, Parts, Payload, Placed, Reach, ReadLimit, RegistryError, RenewError, SealError, Seq, SpaceName,
     SpaceState, StoreError, Verifier, Written,
 };
 
@@ -249,6 +249,23 @@ impl EventStore for FaultyStore {
                 }
             }
         })
+    }
+
+    fn set_access<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        epoch: Epoch,
+        access: Access,
+    ) -> Answer<'a, Result<SpaceState, SealError>> {
+        self.inner.set_access(space, epoch, access)
+    }
+
+    fn access<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Access>, StoreError>> {
+        self.inner.access(space)
+    }
+
+    fn adopt<'a>(&'a self, part: &'a Part) -> Answer<'a, Result<SpaceState, AdoptError>> {
+        self.inner.adopt(part)
     }
 
     fn state<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<SpaceState>, StoreError>> {

@@ -2,81 +2,138 @@
 
 use bft_json_crdt::{AuthorId, Digest};
 use gangline_lease::{
-    Batch, BatchSignature, Epoch, Event, EventType, Head, Incarnation, IntentId, Payload, Placed, ReadLimit,
-    Seq, SpaceName, SpaceState, Verdict, Written, rules,
+    Access, Batch, BatchSignature, Epoch, Event, EventType, Head, Incarnation, IntentId, Misfit, Part, Payload,
+    Placed, ReadLimit,
+    Seq, SpaceName, SpaceState, Verdict, Written, rules::{self, SealRefusal},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::worker::Failure;
 
-/// A space's row id and state.
-pub(super) fn state(
-    connection: &Connection,
-    space: &SpaceName,
-) -> Result<Option<(i64, SpaceState)>, Failure> {
-    let mut statement =
-        connection.prepare_cached("SELECT id, incarnation, epoch, next, hash FROM space WHERE name = ?1")?;
-    let found = statement
-        .query_row(params![space.as_str()], |row| {
-            let state = SpaceState {
-                incarnation: Incarnation(row.get(1)?),
-                epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
-                head: Head { next: Seq(row.get::<_, i64>(3)?.cast_unsigned()), hash: Digest(row.get(4)?) },
-            };
-            Ok((row.get(0)?, state))
-        })
-        .optional()?;
-    Ok(found)
+/// A space's row.
+pub(super) struct SpaceRow {
+    id: i64,
+    pub(super) state: SpaceState,
+    pub(super) access: Access,
 }
 
-/// Raises the epoch; an epoch that is not above is answered with the one that is there.
+impl SpaceRow {
+    fn found(&self) -> (&SpaceState, &Access) {
+        (&self.state, &self.access)
+    }
+}
+
+pub(super) fn space_row(connection: &Connection, space: &SpaceName) -> Result<Option<SpaceRow>, Failure> {
+    let mut statement = connection
+        .prepare_cached("SELECT id, incarnation, epoch, next, hash, access FROM space WHERE name = ?1")?;
+    let mut rows = statement.query(params![space.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let state = SpaceState {
+        incarnation: Incarnation(row.get(1)?),
+        epoch: Epoch(row.get::<_, i64>(2)?.cast_unsigned()),
+        head: Head { next: Seq(row.get::<_, i64>(3)?.cast_unsigned()), hash: Digest(row.get(4)?) },
+    };
+    let access = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?.parse();
+    let access = access.map_err(|error| Failure::Damaged(format!("space {space}: {error}")))?;
+    Ok(Some(SpaceRow { id: row.get(0)?, state, access }))
+}
+
+/// Raises the epoch, and opens or closes the space where that is wanted.
 pub(super) fn seal(
     transaction: &Connection,
     space: &SpaceName,
     epoch: Epoch,
+    wanted: Option<Access>,
     first: Incarnation,
-) -> Result<Result<SpaceState, Epoch>, Failure> {
-    let found = state(transaction, space)?;
+) -> Result<Result<SpaceState, SealRefusal>, Failure> {
+    let found = space_row(transaction, space)?;
     let begin = || SpaceState { incarnation: first, epoch: Epoch::NONE, head: Head::start(space, first) };
-    let sealed = match rules::seal(found.as_ref().map(|(_, state)| state), epoch, begin) {
-        Ok(sealed) => sealed,
-        Err(current) => return Ok(Err(current)),
-    };
-    let SpaceState { incarnation, epoch, head } = sealed;
-    match found {
-        Some((id, _)) => {
-            transaction
-                .prepare_cached("UPDATE space SET epoch = ?2 WHERE id = ?1")?
-                .execute(params![id, epoch.0.cast_signed()])?;
+    match rules::seal_for(found.as_ref().map(SpaceRow::found), epoch, wanted, begin) {
+        Ok((state, access)) => {
+            put_space(transaction, space, &state, &access)?;
+            Ok(Ok(state))
         }
-        None => {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO space (name, incarnation, epoch, next, hash) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![
-                    space.as_str(),
-                    incarnation.0,
-                    epoch.0.cast_signed(),
-                    head.next.0.cast_signed(),
-                    head.hash.0
-                ])?;
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Writes a space's row, and returns its id.
+fn put_space(
+    transaction: &Connection,
+    space: &SpaceName,
+    state: &SpaceState,
+    access: &Access,
+) -> Result<i64, Failure> {
+    let SpaceState { incarnation, epoch, head } = state;
+    let id = transaction
+        .prepare_cached(
+            "INSERT INTO space (name, incarnation, epoch, next, hash, access) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (name) DO UPDATE
+             SET incarnation = ?2, epoch = ?3, next = ?4, hash = ?5, access = ?6 RETURNING id",
+        )?
+        .query_row(
+            params![
+                space.as_str(),
+                incarnation.0,
+                epoch.0.cast_signed(),
+                head.next.0.cast_signed(),
+                head.hash.0,
+                access.to_string(),
+            ],
+            |row| row.get(0),
+        )?;
+    Ok(id)
+}
+
+/// Judges a part that was verified elsewhere and inserts it, if it fits.
+pub(super) fn adopt(
+    transaction: &Connection,
+    part: &Part,
+) -> Result<Result<SpaceState, Misfit>, Failure> {
+    let space = part.space();
+    let found = space_row(transaction, space)?;
+    let known = match (&found, part.replaces()) {
+        (Some(row), None) => first_known(transaction, row.id, part.events())?,
+        _ => None,
+    };
+    let state = match rules::adopt(found.as_ref().map(SpaceRow::found), part, known) {
+        Ok(state) => state,
+        Err(misfit) => return Ok(Err(misfit)),
+    };
+    let access = match (&found, part.replaces()) {
+        (Some(row), None) => row.access.clone(),
+        _ => Access::Copy,
+    };
+    if let (Some(row), Some(_)) = (&found, part.replaces()) {
+        for table in ["DELETE FROM event WHERE space = ?1", "DELETE FROM intent WHERE space = ?1"] {
+            transaction.execute(table, params![row.id])?;
         }
     }
-    Ok(Ok(sealed))
+    let id = put_space(transaction, space, &state, &access)?;
+    part.events().iter().try_for_each(|event| insert(transaction, id, event))?;
+    Ok(Ok(state))
+}
+
+fn first_known(transaction: &Connection, space: i64, events: &[Event]) -> Result<Option<Seq>, Failure> {
+    for event in events {
+        if let Some(placed) = find_in(transaction, space, &event.id)? {
+            return Ok(Some(placed.seq));
+        }
+    }
+    Ok(None)
 }
 
 /// Judges a batch and inserts it, if it is to be taken.
 pub(super) fn append(transaction: &Connection, batch: &Batch) -> Result<(Verdict, Written), Failure> {
-    let found = state(transaction, batch.space())?;
-    let id = found.as_ref().map(|(id, _)| *id);
+    let found = space_row(transaction, batch.space())?;
+    let id = found.as_ref().map(|row| row.id);
     let mut known = Vec::new();
     if let Some(id) = id {
         for (at, event) in batch.events().iter().enumerate() {
             known.extend(find_in(transaction, id, &event.id)?.map(|placed| (at, placed)));
         }
     }
-    let verdict = rules::judge(found.as_ref().map(|(_, state)| state), &batch.bid(), !known.is_empty());
+    let verdict = rules::judge(found.as_ref().map(|row| &row.state), &batch.bid(), !known.is_empty());
     let Some(id) = id.filter(|_| verdict == Verdict::Take) else {
         return Ok((verdict, Written::Duplicate(known)));
     };
@@ -144,8 +201,8 @@ pub(super) fn find(
     space: &SpaceName,
     id: &IntentId,
 ) -> Result<Option<Placed>, Failure> {
-    match state(connection, space)? {
-        Some((space, _)) => find_in(connection, space, id),
+    match space_row(connection, space)? {
+        Some(row) => find_in(connection, row.id, id),
         None => Ok(None),
     }
 }
@@ -172,7 +229,7 @@ pub(super) fn read(
     from: Seq,
     limit: ReadLimit,
 ) -> Result<Vec<Event>, Failure> {
-    let Some((id, _)) = state(connection, space)? else { return Ok(Vec::new()) };
+    let Some(SpaceRow { id, .. }) = space_row(connection, space)? else { return Ok(Vec::new()) };
     let Ok(start) = i64::try_from(from.0) else { return Ok(Vec::new()) };
     let mut statement = connection.prepare_cached(
         "SELECT seq, epoch, intent, author, holder, kind, payload, prev, hash, signature

@@ -9,6 +9,7 @@
 //!   incarnation     16 bytes    which life of its log
 //!   epoch           integer     the highest that was sealed
 //!   next, hash      integer, 32 bytes   where the log ends; compared and changed with every append
+//!   access          text        whether it takes appends: `open`, `copy`, or `moved` and the place
 //!
 //! event           one row per event, by space and seq: 0, 1, 2 … without a gap
 //! intent          one row per intent, for good: where it is and the digest of its content
@@ -31,7 +32,8 @@ const TABLES: &str = "
         incarnation BLOB NOT NULL,
         epoch INTEGER NOT NULL,
         next INTEGER NOT NULL,
-        hash BLOB NOT NULL
+        hash BLOB NOT NULL,
+        access TEXT NOT NULL
     ) STRICT;
     CREATE TABLE event (
         space INTEGER NOT NULL REFERENCES space (id),
