@@ -19,6 +19,7 @@
     reason = "checks fail by panicking"
 )]
 
+mod copies;
 mod ground;
 mod invariants;
 
@@ -51,6 +52,13 @@ pub fn check(make: impl Fn(&str, Arc<ManualClock>) -> Open) {
     run("reads_keep_to_their_limits", reads_keep_to_their_limits);
     run("a_tail_has_no_gaps", a_tail_has_no_gaps);
     invariants::check(&run);
+    copies::check(&|name, check| {
+        let team = |of: &str| {
+            let clock = ManualClock::new();
+            Team::new(Arc::clone(&clock), make(&format!("{name}-{of}"), clock))
+        };
+        check(&team("here"), &team("there"));
+    });
 }
 
 /// The name of a space.

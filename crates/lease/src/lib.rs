@@ -36,6 +36,7 @@ pub mod authority;
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod copying;
 pub mod event;
 pub mod event_store;
 pub mod forward;
@@ -53,6 +54,7 @@ pub mod verify;
 pub use access::{Access, AccessError};
 pub use authority::{AppendAuthority, AppendError, LeaseError, Parts, Tail, WeakAuthority};
 pub use clock::{Answer, Clock, Moment, Random};
+pub use copying::{CopyError, Importer, Relation};
 pub use event::{BatchSignature, Epoch, Event, Head, Incarnation, Intent, Placed, Seq};
 pub use event_store::{AdoptError, AppendFailed, EventStore, ReadLimit, SealError, StoreError, Written};
 pub use forward::{Forward, ForwardError, Forwarder, LocalForwarder, Refused, Reply};

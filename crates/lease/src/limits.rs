@@ -15,7 +15,7 @@ pub const PAYLOAD_DEPTH_MAX: usize = 64;
 /// Events in one batch, hence the longest run of events under one signature.
 pub const BATCH_EVENTS_MAX: usize = 100;
 /// Bytes of payloads in one batch; one event is taken even if it alone has more.
-pub const BATCH_BYTES_MAX: usize = 4 << 20;
+pub const BATCH_BYTES_MAX: usize = 2 << 20;
 /// Events that one read returns at most, whatever is asked for.
 pub const READ_EVENTS_MAX: usize = 10_000;
 /// Bytes of payloads that one read returns at most; one event is returned even if it alone has more.

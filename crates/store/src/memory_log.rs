@@ -11,9 +11,9 @@ use std::{
 
 use bft_json_crdt::AuthorId;
 use gangline_lease::{
-    Access, AcquireError, AdoptError, Answer, AppendFailed, Ask, Batch, Clock, Epoch, Event, EventStore, Head, Incarnation,
-    IntentId, Lease, LeaseRegistry, LeaseRow, Misfit, Part, Placed, ReadLimit, RegistryError, RenewError, SealError, Seq,
-    SpaceName, SpaceState, StoreError, Verdict, Written, rules,
+    Access, AcquireError, AdoptError, Answer, AppendFailed, Ask, Batch, Clock, Epoch, Event, EventStore,
+    Head, Incarnation, IntentId, Lease, LeaseRegistry, LeaseRow, Misfit, Part, Placed, ReadLimit,
+    RegistryError, RenewError, SealError, Seq, SpaceName, SpaceState, StoreError, Verdict, Written, rules,
 };
 
 /// Keeps events in memory. Clones are handles on the same logs.
@@ -65,8 +65,8 @@ impl MemoryEventStore {
         let mut spaces = self.spaces();
         let begin = || SpaceState { incarnation: first, epoch: Epoch::NONE, head: Head::start(space, first) };
         let found = spaces.get(space).map(|log| (&log.state, &log.access));
-        let (state, access) = rules::seal_for(found, epoch, wanted, begin)
-            .map_err(|refusal| SealError::of(refusal, epoch))?;
+        let (state, access) =
+            rules::seal_for(found, epoch, wanted, begin).map_err(|refusal| SealError::of(refusal, epoch))?;
         let log = spaces.entry(space.clone()).or_insert_with(|| Log::new(state));
         (log.state, log.access) = (state, access);
         Ok(state)

@@ -23,9 +23,9 @@ use std::{
 
 use bft_json_crdt::AuthorId;
 use gangline_lease::{
-    Access, AcquireError, AdoptError, Answer, AppendFailed, Ask, Batch, Epoch, Event, EventStore, Incarnation, IntentId, Lease,
-    LeaseRegistry, Part, Placed, ReadLimit, RegistryError, RenewError, SealError, Seq, SpaceName, SpaceState,
-    StoreError, Written,
+    Access, AcquireError, AdoptError, Answer, AppendFailed, Ask, Batch, Epoch, Event, EventStore,
+    Incarnation, IntentId, Lease, LeaseRegistry, Part, Placed, ReadLimit, RegistryError, RenewError,
+    SealError, Seq, SpaceName, SpaceState, StoreError, Written,
 };
 
 use self::worker::{Failure, Worker};

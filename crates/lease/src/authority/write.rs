@@ -83,7 +83,11 @@ impl AppendAuthority {
     }
 
     /// Has an epoch granted and seals with it, again above what the store has if need be. Returns when it asked.
-    async fn sealed(&self, space: &Arc<Space>, access: Option<Access>) -> Result<(Moment, SpaceState), Taken> {
+    async fn sealed(
+        &self,
+        space: &Arc<Space>,
+        access: Option<Access>,
+    ) -> Result<(Moment, SpaceState), Taken> {
         space.let_go();
         let mut above = space.epoch();
         for _ in 0..RESOLVE_TRIES_MAX {

@@ -16,10 +16,10 @@ use std::{
 use bft_json_crdt::{AuthorId, Keypair};
 
 use crate::{
-    Access, AcquireError, AdoptError, Answer, AppendAuthority, AppendFailed, Ask, Batch, Clock, Epoch, Event, EventStore,
-    EventType, Incarnation, Intent, IntentId, Lease, LeaseRegistry, LeaseSettings, LocalForwarder, Moment,
-    Part, Parts, Payload, Placed, Reach, ReadLimit, RegistryError, RenewError, SealError, Seq, SpaceName,
-    SpaceState, StoreError, Verifier, Written,
+    Access, AcquireError, AdoptError, Answer, AppendAuthority, AppendFailed, Ask, Batch, Clock, Epoch, Event,
+    EventStore, EventType, Incarnation, Intent, IntentId, Lease, LeaseRegistry, LeaseSettings,
+    LocalForwarder, Moment, Part, Parts, Payload, Placed, Reach, ReadLimit, RegistryError, RenewError,
+    SealError, Seq, SpaceName, SpaceState, StoreError, Verifier, Written,
 };
 
 /// One node's handles on the backend. Called once for each node; the handles stand for different processes.

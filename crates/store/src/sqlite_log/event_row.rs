@@ -2,9 +2,9 @@
 
 use bft_json_crdt::{AuthorId, Digest};
 use gangline_lease::{
-    Access, Batch, BatchSignature, Epoch, Event, EventType, Head, Incarnation, IntentId, Misfit, Part, Payload,
-    Placed, ReadLimit,
-    Seq, SpaceName, SpaceState, Verdict, Written, rules::{self, SealRefusal},
+    Access, Batch, BatchSignature, Epoch, Event, EventType, Head, Incarnation, IntentId, Misfit, Part,
+    Payload, Placed, ReadLimit, Seq, SpaceName, SpaceState, Verdict, Written,
+    rules::{self, SealRefusal},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -86,10 +86,7 @@ fn put_space(
 }
 
 /// Judges a part that was verified elsewhere and inserts it, if it fits.
-pub(super) fn adopt(
-    transaction: &Connection,
-    part: &Part,
-) -> Result<Result<SpaceState, Misfit>, Failure> {
+pub(super) fn adopt(transaction: &Connection, part: &Part) -> Result<Result<SpaceState, Misfit>, Failure> {
     let space = part.space();
     let found = space_row(transaction, space)?;
     let known = match (&found, part.replaces()) {
