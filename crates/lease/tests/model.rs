@@ -1,5 +1,5 @@
-//! The rules that nodes and stores run ([`gangline_lease::rules`]), checked in every order that two nodes, one store
-//! and one registry can bring about: a node pauses anywhere, answers and requests get lost or arrive late, intents
+//! The rules that nodes and stores run ([`gangline_lease::rules`]), checked in every order that two nodes (or three,
+//! with at most two faults), one store and one registry can bring about: a node pauses anywhere, answers and requests get lost or arrive late, intents
 //! are retried at both nodes, acquiring and sealing are two steps, leases end at any time, nodes restart, and the
 //! registry forgets.
 //!
@@ -18,7 +18,6 @@ use gangline_lease::{
 };
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-const NODES: usize = 2;
 const LIFE: Incarnation = Incarnation([7; 16]);
 
 /// What the store compares, and what the writer checks.
@@ -41,11 +40,14 @@ enum Rule {
 /// How much may happen.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
+    nodes: usize,
     intents: u8,
     epochs: u64,
     restarts: u8,
     forgets: u8,
     timeouts: u8,
+    /// Restarts, losses of memory and timeouts together.
+    faults: u8,
 }
 
 struct World {
@@ -58,7 +60,7 @@ struct State {
     store: Option<SpaceState>,
     log: Vec<Entry>,
     registry: Row,
-    nodes: [Node; NODES],
+    nodes: Vec<Node>,
     /// Of each intent, what its user was told.
     told: Vec<Option<Seq>>,
     /// Something landed under an epoch below the last that was sealed.
@@ -232,7 +234,7 @@ impl Model for World {
             store: None,
             log: Vec::new(),
             registry: Row::default(),
-            nodes: [Node::default(), Node::default()],
+            nodes: vec![Node::default(); self.bounds.nodes],
             told: vec![None; usize::from(self.bounds.intents)],
             has_superseded: false,
             has_contradiction: false,
@@ -243,6 +245,7 @@ impl Model for World {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        let may_fail = state.restarts + state.forgets + state.timeouts < self.bounds.faults;
         for (n, node) in state.nodes.iter().enumerate() {
             match &node.phase {
                 Phase::Idle => {
@@ -264,21 +267,21 @@ impl Model for World {
             }
             if node.sent.is_some() {
                 actions.push(Action::Arrive(n));
-                if node.late.is_none() && state.timeouts < self.bounds.timeouts {
+                if may_fail && node.late.is_none() && state.timeouts < self.bounds.timeouts {
                     actions.push(Action::TimeOut(n));
                 }
             }
             if node.late.is_some() {
                 actions.extend([Action::ArriveLate(n), Action::Vanish(n)]);
             }
-            if state.restarts < self.bounds.restarts && node.phase != Phase::Idle {
+            if may_fail && state.restarts < self.bounds.restarts && node.phase != Phase::Idle {
                 actions.push(Action::Restart(n));
             }
         }
         if state.registry.holder.is_some() {
             actions.push(Action::Expire);
         }
-        if state.forgets < self.bounds.forgets && state.registry != Row::default() {
+        if may_fail && state.forgets < self.bounds.forgets && state.registry != Row::default() {
             actions.push(Action::Forget);
         }
     }
@@ -359,10 +362,15 @@ impl Model for World {
                 state.told.iter().enumerate().all(is_there)
             }),
             Property::always("one result for an intent", |_, state: &State| !state.has_contradiction),
-            Property::sometimes("both nodes have appended", |world: &World, state: &State| {
-                let epochs: Vec<_> =
-                    state.log.iter().filter(|e| e.intent.is_some()).map(|e| e.epoch).collect();
-                epochs.len() >= usize::from(world.bounds.intents.min(2)) && epochs.first() < epochs.last()
+            Property::sometimes("a later holder has appended all", |world: &World, state: &State| {
+                let epochs: Vec<_> = state
+                    .log
+                    .iter()
+                    .filter(|entry| entry.intent.is_some())
+                    .map(|entry| entry.epoch)
+                    .collect();
+                let is_later = epochs.last().is_some_and(|last| *last > Epoch(1));
+                epochs.len() >= usize::from(world.bounds.intents) && is_later
             }),
         ]
     }
@@ -373,7 +381,8 @@ impl Model for World {
     }
 }
 
-const BOUNDS: Bounds = Bounds { intents: 2, epochs: 3, restarts: 1, forgets: 1, timeouts: 2 };
+const BOUNDS: Bounds =
+    Bounds { nodes: 2, intents: 2, epochs: 3, restarts: 1, forgets: 1, timeouts: 2, faults: u8::MAX };
 
 /// The rule holds in every state that can be reached.
 fn holds(rule: Rule, bounds: Bounds) {
@@ -403,6 +412,11 @@ fn what_the_product_does_holds_with_lost_answers_and_a_registry_that_forgets() {
 #[test]
 fn what_the_product_does_holds_with_restarts() {
     holds(Rule::SeqAndEpoch, Bounds { restarts: 1, timeouts: 1, forgets: 0, ..BOUNDS });
+}
+
+#[test]
+fn what_the_product_does_holds_with_three_nodes_and_two_faults() {
+    holds(Rule::SeqAndEpoch, Bounds { nodes: 3, intents: 1, faults: 2, timeouts: 1, ..BOUNDS });
 }
 
 #[test]
