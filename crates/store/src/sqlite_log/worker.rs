@@ -42,6 +42,14 @@ fn refused(reason: &'static str) -> Failure {
     Failure::Refused(Arc::new(io::Error::other(reason)))
 }
 
+/// Whether a commit that failed has left nothing behind: it waited for another process in vain, or what it writes did
+/// not fit, so that the file has no whole commit of it. After any other failure (of fsync above all) nobody knows.
+fn certainly_not_committed(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
+    matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DiskFull)
+        || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE
+}
+
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 pub(super) struct Worker {
@@ -93,7 +101,7 @@ impl Worker {
             let value = job(&transaction)?;
             match transaction.commit() {
                 Ok(()) => Ok(value),
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(error.into()),
+                Err(error) if certainly_not_committed(&error) => Err(error.into()),
                 Err(error) => {
                     shared.queue().has_failed = true;
                     tracing::error!(error = &error as &dyn Error, "the log has stopped");
