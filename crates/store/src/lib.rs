@@ -31,6 +31,7 @@ mod memory;
 mod memory_log;
 pub mod sqlite;
 pub mod sqlite_log;
+mod worker;
 
 pub use dir_lock::{DirLock, DirLockError};
 pub use memory::MemoryOpLog;
