@@ -25,11 +25,12 @@ use gangline_lease::{
     SealError, Seq, SpaceName, SpaceState, StoreError, Written,
 };
 
+pub(crate) use self::leases::SqliteLeases;
 pub use self::{
     boot::{BootClock, BootClockError},
     open::OpenLogError,
 };
-use self::{file::SqliteFile, leases::SqliteLeases, open::Kind};
+use self::{file::SqliteFile, open::Kind};
 
 /// Keeps logs and leases in an SQLite file. Dropping it finishes what was asked for, then closes the file.
 #[derive(Debug)]

@@ -1,18 +1,23 @@
-//! Leases in an SQLite file, for every process of the machine: beside a log's events.
+//! Leases in an SQLite file, for every process of the machine: beside a log's events, or in a file of their own.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bft_json_crdt::AuthorId;
 use gangline_lease::{
     AcquireError, Answer, Ask, Epoch, Lease, LeaseRegistry, RegistryError, RenewError, SpaceName,
 };
 
-use super::{boot::BootClock, file::SqliteFile, lease_row};
+use super::{
+    boot::BootClock,
+    file::SqliteFile,
+    lease_row,
+    open::{Kind, OpenLogError},
+};
 use crate::worker::Failure;
 
 /// A registry in a file.
 #[derive(Debug)]
-pub(super) struct SqliteLeases {
+pub(crate) struct SqliteLeases {
     file: Arc<SqliteFile>,
     clock: BootClock,
 }
@@ -20,6 +25,11 @@ pub(super) struct SqliteLeases {
 impl SqliteLeases {
     pub(super) fn new(file: Arc<SqliteFile>, clock: BootClock) -> Self {
         Self { file, clock }
+    }
+
+    /// Opens a file that has leases only, or makes one in `dir`.
+    pub(crate) fn open(dir: &Path, clock: BootClock) -> Result<Self, OpenLogError> {
+        Ok(Self::new(Arc::new(SqliteFile::open(dir, &Kind::LEASES)?), clock))
     }
 
     fn registry_error(&self, failure: Failure) -> RegistryError {

@@ -16,6 +16,7 @@
 //! lease           one row per space that was ever leased; it ends by the boot clock of `boot`
 //! ```
 //!
+//! A file of leases only (application_id "GLEA") has the last of these tables alone.
 //! Integers of 64 bits without a sign are stored as those with one that have the same bits.
 
 use rusqlite::Connection;
@@ -30,6 +31,15 @@ impl Kind {
         application_id: 0x474c_4f47,
         version: 1,
         tables: &[EVENT_TABLES, LEASE_TABLE],
+    };
+
+    /// "GLEA": leases of spaces whose events are elsewhere.
+    pub(super) const LEASES: Self = Self {
+        name: "leases.db",
+        lock_name: "leases.lock",
+        application_id: 0x474c_4541,
+        version: 1,
+        tables: &[LEASE_TABLE],
     };
 }
 
