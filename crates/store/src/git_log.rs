@@ -25,6 +25,7 @@
 
 mod index;
 mod open;
+mod pack;
 mod reader;
 mod record;
 mod ref_name;
@@ -34,7 +35,10 @@ mod writer;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,7 +50,7 @@ use gangline_lease::{
 };
 
 pub use self::open::OpenGitLogError;
-use self::{index::Index, reader::Reader, repo::Repo, writer::Writer};
+use self::{index::Index, pack::Packer, reader::Reader, repo::Repo, writer::Writer};
 use crate::{
     BootClock, OpenLogError,
     sqlite_log::SqliteLeases,
@@ -64,6 +68,7 @@ pub struct GitLog {
 struct Writing {
     writer: Worker<Writer>,
     leases: SqliteLeases,
+    is_closing: Arc<AtomicBool>,
 }
 
 impl GitLog {
@@ -79,11 +84,14 @@ impl GitLog {
         let leases = SqliteLeases::open(&opened.side, clock)?;
         let index = Index::open(&opened.side).map_err(|error| no_index(path, error))?;
         let index = Arc::new(Mutex::new(index));
-        let writer = Writer::new(opened.writer, opened.lock, Arc::clone(&index));
         let io_error = |source| OpenGitLogError::Io { path: path.to_owned(), source };
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let packer = Packer::new(path, &opened.side, Arc::clone(&is_closing)).map_err(io_error)?;
+        let packer = Worker::spawn("log-packer", packer).map_err(io_error)?;
+        let writer = Writer::new(opened.writer, opened.lock, Arc::clone(&index), packer);
         let writer = Worker::spawn("log-writer", writer).map_err(io_error)?;
         let reader = Worker::spawn("log-reader", Reader { repo: opened.reader, index }).map_err(io_error)?;
-        Ok(Self { path: path.to_owned(), reader, writing: Some(Writing { writer, leases }) })
+        Ok(Self { path: path.to_owned(), reader, writing: Some(Writing { writer, leases, is_closing }) })
     }
 
     /// Opens any repository that has logs, as a clone, to read them. Nothing is written to its directory; the index
@@ -272,6 +280,13 @@ impl LeaseRegistry for GitLog {
 
     fn lease<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Lease>, RegistryError>> {
         Box::pin(async move { self.leases()?.lease(space).await })
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        // Packing can wait until the next time.
+        self.is_closing.store(true, Ordering::Relaxed);
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenGitLogError> {
     let lock = lock.map_err(io_error)?;
     lock.lock().map_err(io_error)?;
     let opened = prepare(path).and_then(|()| {
-        let writer = Repo::open(path).map_err(git_error)?;
+        let mut writer = Repo::open(path).map_err(git_error)?;
         // Written once, or `git fsck` misses what every commit names.
         writer.put(ObjectType::Tree, b"").map_err(|failure| match failure {
             Failure::Refused(source) => io_error(io::Error::other(source)),
@@ -139,6 +139,7 @@ fn prepare(path: &Path) -> Result<(), OpenGitLogError> {
         return foreign("it has a working tree");
     }
     let mut config = git.config().map_err(git_error)?;
+    let mut is_new = false;
     match config.snapshot().and_then(|config| config.get_i32(FORMAT_KEY)) {
         Ok(found) if found > FORMAT => {
             return Err(OpenGitLogError::Newer { path: path.to_owned(), found, known: FORMAT });
@@ -149,25 +150,32 @@ fn prepare(path: &Path) -> Result<(), OpenGitLogError> {
         }
         Err(_) => {
             config.set_bool("core.logAllRefUpdates", false).map_err(git_error)?;
-            config.set_i32(FORMAT_KEY, FORMAT).map_err(git_error)?;
+            is_new = true;
         }
     }
     // What was acknowledged survives the loss of power.
     if !config.get_bool("core.fsyncObjectFiles").unwrap_or(false) {
         config.set_bool("core.fsyncObjectFiles", true).map_err(git_error)?;
     }
-    sync(path).map_err(io_error)
+    sync(path, is_new).map_err(io_error)?;
+    if is_new {
+        // Last: a repository that was not finished is begun anew.
+        config.set_i32(FORMAT_KEY, FORMAT).map_err(git_error)?;
+        File::open(path.join("config")).and_then(|file| file.sync_all()).map_err(io_error)?;
+        sync_dir(path).map_err(io_error)?;
+    }
+    Ok(())
 }
 
 /// Makes the directories that objects and branches are put into, and all that `init` has made, durable: libgit2 syncs
 /// the directory that it puts a file into, and none above.
-fn sync(path: &Path) -> io::Result<()> {
+fn sync(path: &Path, is_new: bool) -> io::Result<()> {
     let objects = path.join("objects");
     let logs = path.join("refs/heads/gangline/log");
     let fans = (0..=u8::MAX).map(|first| objects.join(format!("{first:02x}")));
     // A `git gc` takes away what is empty.
     let missing: Vec<PathBuf> = fans.chain([logs.clone()]).filter(|dir| !dir.is_dir()).collect();
-    if missing.is_empty() {
+    if missing.is_empty() && !is_new {
         return Ok(());
     }
     missing.iter().try_for_each(fs::create_dir_all)?;

@@ -152,7 +152,7 @@ impl Repo {
     }
 
     /// Writes a commit, durably, that no branch has yet.
-    pub(super) fn write(&self, text: &Text, parent: Option<Oid>) -> Result<Oid, Failure> {
+    pub(super) fn write(&mut self, text: &Text, parent: Option<Oid>) -> Result<Oid, Failure> {
         let tree = match &text.events {
             None => empty_tree(),
             Some(lines) => {
@@ -171,30 +171,33 @@ impl Repo {
         self.put(ObjectType::Commit, bytes.as_bytes())
     }
 
-    pub(super) fn put(&self, kind: ObjectType, bytes: &[u8]) -> Result<Oid, Failure> {
-        self.git.odb().and_then(|objects| objects.write(kind, bytes)).map_err(refused)
+    /// Writes an object, durably. One that did not go is tried again with a new handle, as packs come and go.
+    pub(super) fn put(&mut self, kind: ObjectType, bytes: &[u8]) -> Result<Oid, Failure> {
+        let put = |git: &Repository| git.odb().and_then(|objects| objects.write(kind, bytes));
+        if let Ok(oid) = put(&self.git) {
+            return Ok(oid);
+        }
+        self.reopen()?;
+        put(&self.git).map_err(refused)
     }
 
     /// Moves a branch, durably, if it is where it is said to be (`None`: if there is none). Only under the lock of
     /// the repository.
-    pub(super) fn move_branch(&self, name: &str, from: Option<Oid>, to: Oid) -> Result<Move, Failure> {
-        let moved = match self.try_move(name, from, to) {
-            Err(error) if error.code() == ErrorCode::Locked => {
-                self.wait_for_lock(name)?;
-                self.try_move(name, from, to)
+    pub(super) fn move_branch(&mut self, name: &str, from: Option<Oid>, to: Oid) -> Result<Move, Failure> {
+        let mut again = true;
+        loop {
+            let error = match self.try_move(name, from, to) {
+                Ok(()) => return Ok(Move::Done),
+                Err(error) => error,
+            };
+            match (error.code(), self.branch(name)) {
+                (ErrorCode::Modified | ErrorCode::Exists, _) => return Ok(Move::Elsewhere),
+                (ErrorCode::Locked, Ok(found)) if again && found == from => self.wait_for_lock(name)?,
+                (_, Ok(found)) if again && found == from => self.reopen()?,
+                (_, Ok(found)) if found == from => return Err(refused(error)),
+                _ => return Err(Failure::Unknown(Arc::new(error))),
             }
-            moved => moved,
-        };
-        let error = match moved {
-            Ok(()) => return Ok(Move::Done),
-            Err(error) if matches!(error.code(), ErrorCode::Modified | ErrorCode::Exists) => {
-                return Ok(Move::Elsewhere);
-            }
-            Err(error) => error,
-        };
-        match self.branch(name) {
-            Ok(found) if found == from => Err(refused(error)),
-            _ => Err(Failure::Unknown(Arc::new(error))),
+            again = false;
         }
     }
 

@@ -17,11 +17,12 @@ use git2::Oid;
 
 use super::{
     index::Index,
+    pack::{LOOSE_MAX, Packer},
     record::{self, Standing, Text},
     ref_name,
     repo::{Move, Repo, Tip},
 };
-use crate::worker::Failure;
+use crate::worker::{Failure, Worker};
 
 /// How long to wait for another process that writes.
 const LOCK_TRIES_MAX: u32 = 2_000;
@@ -33,9 +34,12 @@ const TIPS_MAX: usize = 4_096;
 
 /// One process's, on a thread of its own.
 pub(super) struct Writer {
-    pub(super) repo: Repo,
-    pub(super) lock: File,
-    pub(super) index: Arc<Mutex<Index>>,
+    repo: Repo,
+    lock: File,
+    index: Arc<Mutex<Index>>,
+    packer: Worker<Packer>,
+    /// Commits since something was given to the packer.
+    unpacked: usize,
     tips: BTreeMap<SpaceName, Tip>,
     /// A branch may have been moved or not: what the disk holds is not known before the repository is opened again.
     has_failed: bool,
@@ -61,8 +65,10 @@ impl<T> Decision<T> {
 }
 
 impl Writer {
-    pub(super) fn new(repo: Repo, lock: File, index: Arc<Mutex<Index>>) -> Self {
-        Self { repo, lock, index, tips: BTreeMap::new(), has_failed: false }
+    pub(super) fn new(repo: Repo, lock: File, index: Arc<Mutex<Index>>, packer: Worker<Packer>) -> Self {
+        // What others have left loose is looked at early.
+        let unpacked = LOOSE_MAX / 2;
+        Self { repo, lock, index, packer, unpacked, tips: BTreeMap::new(), has_failed: false }
     }
 
     /// Raises the epoch, and opens or closes the space where that is wanted.
@@ -207,11 +213,20 @@ impl Writer {
         }
         self.tips.insert(space.clone(), Tip { oid, standing: standing.clone() });
         lock_index(&self.index).note(space, before.filter(|_| !change.is_new_log), &written);
+        self.unpacked += written.len();
+        if self.unpacked >= LOOSE_MAX {
+            self.unpacked = 0;
+            // Nobody waits for it.
+            drop(self.packer.ask(|packer| {
+                packer.run();
+                Ok(())
+            }));
+        }
         Ok(Move::Done)
     }
 
     /// Keeps a log under another branch. Whoever is killed after this has one branch more, and lost nothing.
-    fn put_aside(&self, space: &SpaceName, tip: Oid) -> Result<(), Failure> {
+    fn put_aside(&mut self, space: &SpaceName, tip: Oid) -> Result<(), Failure> {
         let name = ref_name::aside(space, tip);
         if self.repo.branch(&name)? == Some(tip) {
             return Ok(());
