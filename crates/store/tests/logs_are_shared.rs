@@ -1,4 +1,4 @@
-//! Several processes on one file: killed at any moment, a process loses nothing that it acknowledged, and another
+//! Several processes on one log, in a file or in a repository: killed at any moment, a process loses nothing that it acknowledged, and another
 //! takes over and goes on from the same log.
 #![allow(
     clippy::unwrap_used,
@@ -23,12 +23,13 @@ use std::{
 
 use bft_json_crdt::Keypair;
 use gangline_lease::{
-    Answer, AppendAuthority, Clock, Event, EventStore as _, LeaseSettings, LocalForwarder, Moment, Parts,
-    Reach, ReadLimit, Seq, SpaceName, Verifier,
+    Answer, AppendAuthority, Clock, Event, EventStore, LeaseRegistry, LeaseSettings, LocalForwarder, Moment,
+    Parts, Reach, ReadLimit, Seq, SpaceName, Verifier,
     conformance::{block_on, intent},
 };
-use gangline_store::{BootClock, SqliteLog};
+use gangline_store::{BootClock, GitLog, SqliteLog};
 
+const CHILD_BACKEND: &str = "GANGLINE_TEST_LOG_BACKEND";
 const CHILD_DIR: &str = "GANGLINE_TEST_LOG_DIR";
 const CHILD_NODE: &str = "GANGLINE_TEST_LOG_NODE";
 const CHILD_THREADS: usize = 8;
@@ -45,12 +46,32 @@ impl Clock for WallClock {
     }
 }
 
+/// What the processes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    Sqlite,
+    Git,
+}
+
+trait Log: EventStore + LeaseRegistry {}
+impl<T: EventStore + LeaseRegistry> Log for T {}
+
+impl Backend {
+    fn open(self, dir: &Path) -> Arc<dyn Log> {
+        let clock = BootClock::system().unwrap();
+        match self {
+            Self::Sqlite => Arc::new(SqliteLog::open(dir, clock).unwrap()),
+            Self::Git => Arc::new(GitLog::open(&dir.join("log.git"), clock).unwrap()),
+        }
+    }
+}
+
 fn space() -> SpaceName {
     SpaceName::new("s").unwrap()
 }
 
-fn authority(dir: &Path, node: u8) -> AppendAuthority {
-    let log = Arc::new(SqliteLog::open(dir, BootClock::system().unwrap()).unwrap());
+fn authority(backend: Backend, dir: &Path, node: u8) -> AppendAuthority {
+    let log = backend.open(dir);
     let key = Keypair::from_seed(&[node; 32]);
     let counter = AtomicU64::new(u64::from(std::process::id()) << 32);
     let parts = Parts {
@@ -68,8 +89,8 @@ fn authority(dir: &Path, node: u8) -> AppendAuthority {
     AppendAuthority::new(parts, settings).unwrap()
 }
 
-fn events(dir: &Path) -> Vec<Event> {
-    let log = SqliteLog::open(dir, BootClock::system().unwrap()).unwrap();
+fn events(backend: Backend, dir: &Path) -> Vec<Event> {
+    let log = backend.open(dir);
     let state = block_on(log.state(&space())).unwrap().unwrap();
     let mut verifier = Verifier::new(space(), state.incarnation);
     let mut events = Vec::new();
@@ -92,7 +113,9 @@ fn events(dir: &Path) -> Vec<Event> {
 fn storm() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let node: u8 = std::env::var(CHILD_NODE).unwrap().parse().unwrap();
-    let authority = authority(Path::new(&dir), node);
+    let backend = std::env::var(CHILD_BACKEND).unwrap();
+    let backend = if backend == "Git" { Backend::Git } else { Backend::Sqlite };
+    let authority = authority(backend, Path::new(&dir), node);
     let pid = std::process::id();
     thread::scope(|scope| {
         for thread in 0..CHILD_THREADS {
@@ -112,9 +135,10 @@ fn storm() {
     });
 }
 
-fn spawn(dir: &Path, node: u8) -> (Child, impl Iterator<Item = (String, u64)> + use<>) {
+fn spawn(backend: Backend, dir: &Path, node: u8) -> (Child, impl Iterator<Item = (String, u64)> + use<>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "storm", "--nocapture"])
+        .env(CHILD_BACKEND, format!("{backend:?}"))
         .env(CHILD_DIR, dir)
         .env(CHILD_NODE, node.to_string())
         .stdout(Stdio::piped())
@@ -130,8 +154,8 @@ fn spawn(dir: &Path, node: u8) -> (Child, impl Iterator<Item = (String, u64)> + 
 }
 
 /// Acknowledged is a part of the log, each once, where it was said to be.
-fn check(dir: &Path, acknowledged: &[(String, u64)]) -> usize {
-    let events = events(dir);
+fn check(backend: Backend, dir: &Path, acknowledged: &[(String, u64)]) -> usize {
+    let events = events(backend, dir);
     let by_id: BTreeMap<&str, u64> = events.iter().map(|event| (event.id.as_str(), event.seq.0)).collect();
     assert_eq!(by_id.len(), events.len(), "each intent once");
     for (id, seq) in acknowledged {
@@ -140,12 +164,11 @@ fn check(dir: &Path, acknowledged: &[(String, u64)]) -> usize {
     events.len()
 }
 
-#[test]
-fn a_killed_process_loses_nothing_that_it_acknowledged() {
+fn a_killed_process_loses_nothing_that_it_acknowledged(backend: Backend) {
     let dir = tempfile::tempdir().unwrap();
     let mut all = Vec::new();
     for (node, kill_after) in [(1, 1), (1, 120), (2, 60)] {
-        let (mut child, mut lines) = spawn(dir.path(), node);
+        let (mut child, mut lines) = spawn(backend, dir.path(), node);
         let before = all.len();
         all.extend(lines.by_ref().take(kill_after));
         child.kill().unwrap();
@@ -153,17 +176,16 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         // What it still managed to say counts too.
         all.extend(lines);
         assert!(all.len() >= before + kill_after, "the storm ended early");
-        let len = check(dir.path(), &all);
+        let len = check(backend, dir.path(), &all);
         assert!(len >= all.len());
     }
 }
 
-#[test]
-fn two_processes_share_a_file_and_one_takes_over_from_the_other() {
+fn two_processes_share_a_log_and_one_takes_over_from_the_other(backend: Backend) {
     let dir = tempfile::tempdir().unwrap();
-    let (mut one, mut one_says) = spawn(dir.path(), 1);
+    let (mut one, mut one_says) = spawn(backend, dir.path(), 1);
     let mut all: Vec<_> = one_says.by_ref().take(40).collect();
-    let (mut two, mut two_says) = spawn(dir.path(), 2);
+    let (mut two, mut two_says) = spawn(backend, dir.path(), 2);
     all.extend(one_says.by_ref().take(40));
     one.kill().unwrap();
     one.wait().unwrap();
@@ -172,15 +194,14 @@ fn two_processes_share_a_file_and_one_takes_over_from_the_other() {
     two.kill().unwrap();
     two.wait().unwrap();
     all.extend(two_says);
-    check(dir.path(), &all);
-    let epochs: Vec<u64> = events(dir.path()).iter().map(|event| event.epoch.0).collect();
+    check(backend, dir.path(), &all);
+    let epochs: Vec<u64> = events(backend, dir.path()).iter().map(|event| event.epoch.0).collect();
     assert!(epochs.is_sorted() && epochs.first() < epochs.last(), "the second has taken over");
 }
 
-#[test]
-fn what_gathers_is_appended_together() {
+fn what_gathers_is_appended_together(backend: Backend) {
     let dir = tempfile::tempdir().unwrap();
-    let authority = authority(dir.path(), 1);
+    let authority = authority(backend, dir.path(), 1);
     thread::scope(|scope| {
         for thread in 0..32 {
             let authority = authority.clone();
@@ -191,8 +212,32 @@ fn what_gathers_is_appended_together() {
             });
         }
     });
-    let events = events(dir.path());
+    let events = events(backend, dir.path());
     assert_eq!(events.len(), 640);
     let batches = events.iter().filter(|event| event.signature.is_some()).count();
     assert!(batches < 320, "{batches} batches for 640 events of 32 threads");
 }
+
+macro_rules! on {
+    ($name:ident, $backend:expr) => {
+        mod $name {
+            #[test]
+            fn a_killed_process_loses_nothing_that_it_acknowledged() {
+                super::a_killed_process_loses_nothing_that_it_acknowledged($backend);
+            }
+
+            #[test]
+            fn two_processes_share_a_log_and_one_takes_over_from_the_other() {
+                super::two_processes_share_a_log_and_one_takes_over_from_the_other($backend);
+            }
+
+            #[test]
+            fn what_gathers_is_appended_together() {
+                super::what_gathers_is_appended_together($backend);
+            }
+        }
+    };
+}
+
+on!(sqlite, super::Backend::Sqlite);
+on!(git, super::Backend::Git);
