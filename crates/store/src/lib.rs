@@ -6,6 +6,7 @@
 //! | [`SqliteOpLog`] | everything that was answered: crashes, power cuts, full disks | nodes |
 //! | [`MemoryEventStore`], [`MemoryLeaseRegistry`] | nothing | tests, demos |
 //! | [`SqliteLog`] | everything that was answered; processes of one machine may share it | nodes |
+//! | [`GitLog`] | the same; people read it with `git log` and copy it with `git clone` | nodes |
 //!
 //! Op logs pass the conformance suite of `gangline-doc`, event stores and registries that of `gangline-lease`.
 //! [`DirLock`] keeps a second process out of a data directory. With the feature `fault`, `FaultyOpLog` breaks any of them in named ways.
@@ -27,12 +28,15 @@
 mod dir_lock;
 #[cfg(any(test, feature = "fault"))]
 pub mod fault;
+pub mod git_log;
 mod memory;
 mod memory_log;
 pub mod sqlite;
 pub mod sqlite_log;
+mod worker;
 
 pub use dir_lock::{DirLock, DirLockError};
+pub use git_log::{GitLog, OpenGitLogError};
 pub use memory::MemoryOpLog;
 pub use memory_log::{MemoryEventStore, MemoryLeaseRegistry};
 pub use sqlite::{OpenError, SqliteOpLog, SqliteSettings, SqliteStats};

@@ -10,16 +10,13 @@
 
 mod boot;
 mod event_row;
+mod file;
 mod lease_row;
+mod leases;
 mod open;
 mod schema;
-mod worker;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bft_json_crdt::AuthorId;
 use gangline_lease::{
@@ -28,19 +25,18 @@ use gangline_lease::{
     SealError, Seq, SpaceName, SpaceState, StoreError, Written,
 };
 
-use self::worker::{Failure, Worker};
+pub(crate) use self::leases::SqliteLeases;
 pub use self::{
     boot::{BootClock, BootClockError},
     open::OpenLogError,
 };
+use self::{file::SqliteFile, open::Kind};
 
 /// Keeps logs and leases in an SQLite file. Dropping it finishes what was asked for, then closes the file.
 #[derive(Debug)]
 pub struct SqliteLog {
-    path: PathBuf,
-    clock: BootClock,
-    writer: Worker,
-    reader: Worker,
+    file: Arc<SqliteFile>,
+    leases: SqliteLeases,
 }
 
 impl SqliteLog {
@@ -49,34 +45,14 @@ impl SqliteLog {
     /// # Errors
     /// See [`OpenLogError`]: each names the file and what to do.
     pub fn open(dir: &Path, clock: BootClock) -> Result<Self, OpenLogError> {
-        let opened = open::open(dir)?;
-        let spawn = |name, connection| {
-            Worker::spawn(name, connection)
-                .map_err(|source| OpenLogError::Io { path: opened.path.clone(), source })
-        };
-        let writer = spawn("log-writer", opened.writer)?;
-        let reader = spawn("log-reader", opened.reader)?;
-        Ok(Self { path: opened.path, clock, writer, reader })
+        let file = Arc::new(SqliteFile::open(dir, &Kind::LOG)?);
+        Ok(Self { leases: SqliteLeases::new(Arc::clone(&file), clock), file })
     }
 
     /// Returns the file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn store_error(&self, failure: Failure) -> StoreError {
-        let place = self.path.display().to_string();
-        match failure {
-            Failure::Refused(source) => StoreError::Refused { place, source },
-            Failure::Unknown(source) => StoreError::Unknown { place, source },
-            Failure::Damaged(what) => StoreError::Damaged { place, what },
-        }
-    }
-
-    fn registry_error(&self, failure: Failure) -> RegistryError {
-        let source = Arc::new(self.store_error(failure));
-        RegistryError { place: self.path.display().to_string(), source }
+        self.file.path()
     }
 }
 
@@ -89,9 +65,9 @@ impl EventStore for SqliteLog {
     ) -> Answer<'a, Result<SpaceState, SealError>> {
         let name = space.clone();
         let sealed =
-            self.writer.write(move |transaction| event_row::seal(transaction, &name, epoch, None, first));
+            self.file.write(move |transaction| event_row::seal(transaction, &name, epoch, None, first));
         Box::pin(async move {
-            let sealed = sealed.await.map_err(|failure| self.store_error(failure))?;
+            let sealed = sealed.await.map_err(|failure| self.file.store_error(failure))?;
             sealed.map_err(|refusal| SealError::of(refusal, epoch))
         })
     }
@@ -105,37 +81,37 @@ impl EventStore for SqliteLog {
         let name = space.clone();
         let unused = Incarnation([0; 16]);
         let sealed = self
-            .writer
+            .file
             .write(move |transaction| event_row::seal(transaction, &name, epoch, Some(access), unused));
         Box::pin(async move {
-            let sealed = sealed.await.map_err(|failure| self.store_error(failure))?;
+            let sealed = sealed.await.map_err(|failure| self.file.store_error(failure))?;
             sealed.map_err(|refusal| SealError::of(refusal, epoch))
         })
     }
 
     fn access<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Access>, StoreError>> {
         let name = space.clone();
-        let found = self.reader.read(move |connection| event_row::space_row(connection, &name));
+        let found = self.file.read(move |connection| event_row::space_row(connection, &name));
         Box::pin(async move {
-            let found = found.await.map_err(|failure| self.store_error(failure))?;
+            let found = found.await.map_err(|failure| self.file.store_error(failure))?;
             Ok(found.map(|row| row.access))
         })
     }
 
     fn adopt<'a>(&'a self, part: &'a Part) -> Answer<'a, Result<SpaceState, AdoptError>> {
         let whole = part.clone();
-        let adopted = self.writer.write(move |transaction| event_row::adopt(transaction, &whole));
+        let adopted = self.file.write(move |transaction| event_row::adopt(transaction, &whole));
         Box::pin(async move {
-            let adopted = adopted.await.map_err(|failure| self.store_error(failure))?;
+            let adopted = adopted.await.map_err(|failure| self.file.store_error(failure))?;
             adopted.map_err(AdoptError::from)
         })
     }
 
     fn append<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<Written, AppendFailed>> {
         let whole = batch.clone();
-        let appended = self.writer.write(move |transaction| event_row::append(transaction, &whole));
+        let appended = self.file.write(move |transaction| event_row::append(transaction, &whole));
         Box::pin(async move {
-            let (verdict, written) = appended.await.map_err(|failure| self.store_error(failure))?;
+            let (verdict, written) = appended.await.map_err(|failure| self.file.store_error(failure))?;
             match AppendFailed::of(verdict, batch) {
                 Some(refusal) => Err(refusal),
                 None => Ok(written),
@@ -145,9 +121,9 @@ impl EventStore for SqliteLog {
 
     fn state<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<SpaceState>, StoreError>> {
         let name = space.clone();
-        let found = self.reader.read(move |connection| event_row::space_row(connection, &name));
+        let found = self.file.read(move |connection| event_row::space_row(connection, &name));
         Box::pin(async move {
-            let found = found.await.map_err(|failure| self.store_error(failure))?;
+            let found = found.await.map_err(|failure| self.file.store_error(failure))?;
             Ok(found.map(|row| row.state))
         })
     }
@@ -159,8 +135,8 @@ impl EventStore for SqliteLog {
         limit: ReadLimit,
     ) -> Answer<'a, Result<Vec<Event>, StoreError>> {
         let name = space.clone();
-        let found = self.reader.read(move |connection| event_row::read(connection, &name, from, limit.cut()));
-        Box::pin(async move { found.await.map_err(|failure| self.store_error(failure)) })
+        let found = self.file.read(move |connection| event_row::read(connection, &name, from, limit.cut()));
+        Box::pin(async move { found.await.map_err(|failure| self.file.store_error(failure)) })
     }
 
     fn find<'a>(
@@ -169,8 +145,8 @@ impl EventStore for SqliteLog {
         id: &'a IntentId,
     ) -> Answer<'a, Result<Option<Placed>, StoreError>> {
         let (name, id) = (space.clone(), id.clone());
-        let found = self.reader.read(move |connection| event_row::find(connection, &name, &id));
-        Box::pin(async move { found.await.map_err(|failure| self.store_error(failure)) })
+        let found = self.file.read(move |connection| event_row::find(connection, &name, &id));
+        Box::pin(async move { found.await.map_err(|failure| self.file.store_error(failure)) })
     }
 
     fn spaces<'a>(
@@ -179,19 +155,14 @@ impl EventStore for SqliteLog {
         count: usize,
     ) -> Answer<'a, Result<Vec<SpaceName>, StoreError>> {
         let after = after.cloned();
-        let found = self.reader.read(move |connection| event_row::spaces(connection, after.as_ref(), count));
-        Box::pin(async move { found.await.map_err(|failure| self.store_error(failure)) })
+        let found = self.file.read(move |connection| event_row::spaces(connection, after.as_ref(), count));
+        Box::pin(async move { found.await.map_err(|failure| self.file.store_error(failure)) })
     }
 }
 
 impl LeaseRegistry for SqliteLog {
     fn acquire<'a>(&'a self, space: &'a SpaceName, ask: &'a Ask) -> Answer<'a, Result<Lease, AcquireError>> {
-        let (name, ask, clock) = (space.clone(), ask.clone(), self.clock.clone());
-        let granted = self.writer.write(move |transaction| lease_row::grant(transaction, &name, ask, &clock));
-        Box::pin(async move {
-            let granted = granted.await.map_err(|failure| self.registry_error(failure))?;
-            granted.map_err(AcquireError::Held)
-        })
+        self.leases.acquire(space, ask)
     }
 
     fn renew<'a>(
@@ -201,14 +172,7 @@ impl LeaseRegistry for SqliteLog {
         epoch: Epoch,
         ttl: Duration,
     ) -> Answer<'a, Result<(), RenewError>> {
-        let (name, clock) = (space.clone(), self.clock.clone());
-        let renewed = self.writer.write(move |transaction| {
-            lease_row::change(transaction, &name, &clock, |row, now| row.renew(node, epoch, ttl, now))
-        });
-        Box::pin(async move {
-            let is_renewed = renewed.await.map_err(|failure| self.registry_error(failure))?;
-            if is_renewed { Ok(()) } else { Err(RenewError::Lost { epoch }) }
-        })
+        self.leases.renew(space, node, epoch, ttl)
     }
 
     fn release<'a>(
@@ -217,19 +181,10 @@ impl LeaseRegistry for SqliteLog {
         node: AuthorId,
         epoch: Epoch,
     ) -> Answer<'a, Result<(), RegistryError>> {
-        let (name, clock) = (space.clone(), self.clock.clone());
-        let released = self.writer.write(move |transaction| {
-            lease_row::change(transaction, &name, &clock, |row, now| row.release(node, epoch, now))
-        });
-        Box::pin(async move {
-            let _was_its_own: bool = released.await.map_err(|failure| self.registry_error(failure))?;
-            Ok(())
-        })
+        self.leases.release(space, node, epoch)
     }
 
     fn lease<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Lease>, RegistryError>> {
-        let (name, clock) = (space.clone(), self.clock.clone());
-        let found = self.reader.read(move |connection| lease_row::lease(connection, &name, &clock));
-        Box::pin(async move { found.await.map_err(|failure| self.registry_error(failure)) })
+        self.leases.lease(space)
     }
 }

@@ -20,7 +20,7 @@ use gangline_lease::{
     AppendError, Event, Placed, SpaceName,
     conformance::{Fault, ManualClock, Member, Open, Team, block_on, intent},
 };
-use gangline_store::{BootClock, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
+use gangline_store::{BootClock, GitLog, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
 use proptest::prelude::*;
 
 const NODES: usize = 3;
@@ -190,6 +190,24 @@ fn in_sqlite(steps: &[Step]) -> Vec<Event> {
     run(steps, open, &clock, &forget)
 }
 
+fn in_git(steps: &[Step]) -> Vec<Event> {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let (path, boot) = (dir.path().join("log.git"), BootClock::of("boot", Arc::clone(&clock) as _));
+    let leases = path.join("gangline/leases.db");
+    let open: Open = Box::new(move || {
+        let log = Arc::new(GitLog::open(&path, boot.clone()).unwrap());
+        (Arc::clone(&log) as _, log as _)
+    });
+    let forget = move || {
+        // There is none before the first node.
+        if leases.exists() {
+            rusqlite::Connection::open(&leases).unwrap().execute("DELETE FROM lease", []).unwrap();
+        }
+    };
+    run(steps, open, &clock, &forget)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
@@ -204,6 +222,8 @@ proptest! {
 
     #[test]
     fn all_backends_have_the_same_log(steps in proptest::collection::vec(step(), 1..25)) {
-        prop_assert_eq!(in_memory(&steps), in_sqlite(&steps), "byte for byte");
+        let expected = in_memory(&steps);
+        prop_assert_eq!(&expected, &in_sqlite(&steps), "byte for byte");
+        prop_assert_eq!(&expected, &in_git(&steps), "byte for byte");
     }
 }

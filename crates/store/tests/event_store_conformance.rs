@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gangline_lease::conformance;
-use gangline_store::{BootClock, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
+use gangline_store::{BootClock, GitLog, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
 
 #[test]
 fn memory() {
@@ -22,6 +22,19 @@ fn sqlite() {
         let (dir, clock) = (dir.path().join(name), BootClock::of("boot", clock));
         Box::new(move || {
             let log = Arc::new(SqliteLog::open(&dir, clock.clone()).unwrap());
+            (Arc::clone(&log) as _, log as _)
+        })
+    });
+}
+
+/// Each node has a handle of its own, as if it were another process.
+#[test]
+fn git() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance::check(|name, clock| {
+        let (dir, clock) = (dir.path().join(name), BootClock::of("boot", clock));
+        Box::new(move || {
+            let log = Arc::new(GitLog::open(&dir, clock.clone()).unwrap());
             (Arc::clone(&log) as _, log as _)
         })
     });

@@ -8,7 +8,7 @@ use gangline_lease::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::worker::Failure;
+use crate::worker::Failure;
 
 /// A space's row.
 pub(super) struct SpaceRow {

@@ -4,7 +4,8 @@ use bft_json_crdt::AuthorId;
 use gangline_lease::{Ask, Epoch, Lease, LeaseRow, Moment, Reach, SpaceName};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{boot::BootClock, worker::Failure};
+use super::boot::BootClock;
+use crate::worker::Failure;
 
 fn row(connection: &Connection, space: &SpaceName, clock: &BootClock) -> Result<Option<LeaseRow>, Failure> {
     let mut statement =

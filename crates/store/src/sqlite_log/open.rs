@@ -9,12 +9,9 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::schema::{self, APPLICATION_ID, VERSION};
+use super::schema;
 use crate::dir_lock::sync_dir;
 
-const FILE_NAME: &str = "log.db";
-/// Keeps processes that open the same file at the same time apart, until it is complete.
-const LOCK_NAME: &str = "log.lock";
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -76,17 +73,28 @@ pub enum OpenLogError {
     },
 }
 
+/// What sort of file it is.
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    /// Keeps processes that open the same file at the same time apart, until it is complete.
+    pub(super) lock_name: &'static str,
+    pub(super) application_id: i32,
+    pub(super) version: i32,
+    pub(super) tables: &'static [&'static str],
+}
+
 pub(super) struct Opened {
     pub(super) path: PathBuf,
     pub(super) writer: Connection,
     pub(super) reader: Connection,
 }
 
-pub(super) fn open(dir: &Path) -> Result<Opened, OpenLogError> {
-    let path = dir.join(FILE_NAME);
+pub(super) fn open(dir: &Path, kind: &Kind) -> Result<Opened, OpenLogError> {
+    let path = dir.join(kind.name);
     let io_error = |source| OpenLogError::Io { path: path.clone(), source };
     fs::create_dir_all(dir).map_err(io_error)?;
-    let lock_file = OpenOptions::new().write(true).create(true).truncate(false).open(dir.join(LOCK_NAME));
+    let lock_file =
+        OpenOptions::new().write(true).create(true).truncate(false).open(dir.join(kind.lock_name));
     // Released when the file is closed, at the end of this function or of the process.
     let lock: File = lock_file.map_err(io_error)?;
     lock.lock().map_err(io_error)?;
@@ -96,13 +104,13 @@ pub(super) fn open(dir: &Path) -> Result<Opened, OpenLogError> {
         | OpenFlags::SQLITE_OPEN_READ_WRITE;
     let mut writer = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_CREATE).map_err(at)?;
     writer.busy_timeout(BUSY_TIMEOUT).map_err(at)?;
-    let is_new = check_whose(&path, &writer)?;
+    let is_new = check_whose(&path, kind, &writer)?;
     if !prepare(&writer).map_err(at)? {
         return Err(OpenLogError::NoWal { path });
     }
     if is_new {
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(at)?;
-        schema::create(&transaction).map_err(at)?;
+        schema::create(&transaction, kind).map_err(at)?;
         transaction.commit().map_err(at)?;
         sync_dir(dir).map_err(io_error)?;
     }
@@ -115,7 +123,7 @@ pub(super) fn open(dir: &Path) -> Result<Opened, OpenLogError> {
 
 /// Refuses what this program did not write, or cannot understand, before anything is changed. Returns whether the
 /// file is empty.
-fn check_whose(path: &Path, connection: &Connection) -> Result<bool, OpenLogError> {
+fn check_whose(path: &Path, kind: &Kind, connection: &Connection) -> Result<bool, OpenLogError> {
     let at = |error| sqlite_error(path, error);
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (application, version) = (pragma("application_id").map_err(at)?, pragma("user_version").map_err(at)?);
@@ -124,11 +132,11 @@ fn check_whose(path: &Path, connection: &Connection) -> Result<bool, OpenLogErro
     if (application, version, tables) == (0, 0, 0) {
         return Ok(true);
     }
-    if application != APPLICATION_ID || version < 1 {
+    if application != kind.application_id || version < 1 {
         return Err(OpenLogError::Foreign { path: path.to_owned() });
     }
-    if version > VERSION {
-        return Err(OpenLogError::Newer { path: path.to_owned(), found: version, known: VERSION });
+    if version > kind.version {
+        return Err(OpenLogError::Newer { path: path.to_owned(), found: version, known: kind.version });
     }
     Ok(false)
 }

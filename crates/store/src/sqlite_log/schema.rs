@@ -16,16 +16,34 @@
 //! lease           one row per space that was ever leased; it ends by the boot clock of `boot`
 //! ```
 //!
+//! A file of leases only (application_id "GLEA") has the last of these tables alone.
 //! Integers of 64 bits without a sign are stored as those with one that have the same bits.
 
 use rusqlite::Connection;
 
-/// "GLOG".
-pub(super) const APPLICATION_ID: i32 = 0x474c_4f47;
-/// The version that this program writes.
-pub(super) const VERSION: i32 = 1;
+use super::open::Kind;
 
-const TABLES: &str = "
+impl Kind {
+    /// "GLOG": events with their leases.
+    pub(super) const LOG: Self = Self {
+        name: "log.db",
+        lock_name: "log.lock",
+        application_id: 0x474c_4f47,
+        version: 1,
+        tables: &[EVENT_TABLES, LEASE_TABLE],
+    };
+
+    /// "GLEA": leases of spaces whose events are elsewhere.
+    pub(super) const LEASES: Self = Self {
+        name: "leases.db",
+        lock_name: "leases.lock",
+        application_id: 0x474c_4541,
+        version: 1,
+        tables: &[LEASE_TABLE],
+    };
+}
+
+const EVENT_TABLES: &str = "
     CREATE TABLE space (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -58,6 +76,9 @@ const TABLES: &str = "
         content BLOB NOT NULL,
         PRIMARY KEY (space, id)
     ) STRICT, WITHOUT ROWID;
+";
+
+const LEASE_TABLE: &str = "
     CREATE TABLE lease (
         space TEXT PRIMARY KEY,
         node BLOB NOT NULL,
@@ -69,8 +90,8 @@ const TABLES: &str = "
 ";
 
 /// Makes everything in an empty file, in the caller's transaction.
-pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(TABLES)?;
-    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    connection.pragma_update(None, "user_version", VERSION)
+pub(super) fn create(connection: &Connection, kind: &Kind) -> rusqlite::Result<()> {
+    kind.tables.iter().try_for_each(|tables| connection.execute_batch(tables))?;
+    connection.pragma_update(None, "application_id", kind.application_id)?;
+    connection.pragma_update(None, "user_version", kind.version)
 }

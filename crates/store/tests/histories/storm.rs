@@ -19,7 +19,7 @@ use gangline_lease::{
     LocalForwarder, Moment, Parts, Reach, ReadLimit, Seq, SpaceName,
     conformance::{block_on, intent},
 };
-use gangline_store::{BootClock, SqliteLog};
+use gangline_store::{BootClock, GitLog, SqliteLog};
 use rustix::{
     process::{Pid, Signal, kill_process},
     time::{ClockId, clock_gettime},
@@ -46,6 +46,7 @@ pub(crate) fn space() -> SpaceName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     Sqlite,
+    Git,
 }
 
 /// A store and the registry beside it.
@@ -55,11 +56,12 @@ pub(crate) struct Log {
 }
 
 impl Backend {
-    pub(crate) const ALL: [Self; 1] = [Self::Sqlite];
+    pub(crate) const ALL: [Self; 2] = [Self::Sqlite, Self::Git];
 
     fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
+            Self::Git => "git",
         }
     }
 
@@ -71,6 +73,10 @@ impl Backend {
                 file.busy_timeout(Duration::ZERO).unwrap();
                 file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).is_err()
             }
+            Self::Git => {
+                let lock = std::fs::File::open(dir.join("log.git/gangline/lock")).unwrap();
+                lock.try_lock().is_err()
+            }
         }
     }
 
@@ -80,6 +86,10 @@ impl Backend {
         match self {
             Self::Sqlite => {
                 let log = Arc::new(SqliteLog::open(dir, clock).unwrap());
+                Log { store: Arc::clone(&log) as _, registry: log }
+            }
+            Self::Git => {
+                let log = Arc::new(GitLog::open(&dir.join("log.git"), clock).unwrap());
                 Log { store: Arc::clone(&log) as _, registry: log }
             }
         }
@@ -106,7 +116,7 @@ impl Clock for MachineClock {
     }
 }
 
-fn authority(backend: Backend, dir: &Path, node: u8, ahead: Duration) -> AppendAuthority {
+pub(crate) fn authority(backend: Backend, dir: &Path, node: u8, ahead: Duration) -> AppendAuthority {
     let Log { store, registry } = backend.open(dir, ahead);
     let key = Keypair::from_seed(&[node; 32]);
     let counter = AtomicU64::new(u64::from(std::process::id()) << 32);

@@ -1,4 +1,5 @@
-//! A thread with a connection: jobs in, answers out, nobody's executor waits for the disk.
+//! A thread with a resource, as a connection or a repository: jobs in, answers out, nobody's executor waits for the
+//! disk.
 
 use std::{
     collections::VecDeque,
@@ -13,20 +14,37 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use gangline_lease::StoreError;
+use rusqlite::ErrorCode;
 
 /// Jobs that may wait for one thread.
 const JOBS_MAX: usize = 65_536;
 
 /// Why a job has no result.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Nothing was changed.
     Refused(Arc<dyn Error + Send + Sync>),
     /// It may have happened.
     Unknown(Arc<dyn Error + Send + Sync>),
-    /// A row is not what was written.
+    /// What is stored is not what was written.
     Damaged(String),
+}
+
+impl Failure {
+    /// Says that nothing was changed, and why.
+    pub(crate) fn refused(reason: &'static str) -> Self {
+        Self::Refused(Arc::new(io::Error::other(reason)))
+    }
+
+    /// Says where it happened.
+    pub(crate) fn at(self, place: String) -> StoreError {
+        match self {
+            Self::Refused(source) => StoreError::Refused { place, source },
+            Self::Unknown(source) => StoreError::Unknown { place, source },
+            Self::Damaged(what) => StoreError::Damaged { place, what },
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -38,46 +56,31 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-fn refused(reason: &'static str) -> Failure {
-    Failure::Refused(Arc::new(io::Error::other(reason)))
-}
+type Job<R> = Box<dyn FnOnce(&mut R) + Send>;
 
-/// Whether a commit that failed has left nothing behind: it waited for another process in vain, or what it writes did
-/// not fit, so that the file has no whole commit of it. After any other failure (of fsync above all) nobody knows.
-fn certainly_not_committed(error: &rusqlite::Error) -> bool {
-    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
-    matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DiskFull)
-        || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE
-}
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
-
-pub(super) struct Worker {
-    shared: Arc<Shared>,
+pub(crate) struct Worker<R> {
+    shared: Arc<Shared<R>>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct Shared<R> {
+    queue: Mutex<Queue<R>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
+struct Queue<R> {
+    jobs: VecDeque<Job<R>>,
     is_closed: bool,
-    /// A commit failed: what the disk holds is not known before the file is opened again.
-    has_failed: bool,
 }
 
-impl Worker {
-    pub(super) fn spawn(name: &str, mut connection: Connection) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+impl<R: Send + 'static> Worker<R> {
+    pub(crate) fn spawn(name: &str, mut resource: R) -> io::Result<Self> {
+        let queue = Mutex::new(Queue { jobs: VecDeque::new(), is_closed: false });
+        let shared = Arc::new(Shared { queue, changed: Condvar::new() });
         let queue = Arc::clone(&shared);
         let run = move || {
             while let Some(job) = queue.take() {
-                if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| job(&mut resource))).is_err() {
                     tracing::error!("a job of the log ended in a panic");
                 }
             }
@@ -86,60 +89,28 @@ impl Worker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Has a transaction run that holds the file against all other writers. It is committed if the job returns
-    /// `Ok`, and the answer comes when that is durable.
-    pub(super) fn write<T: Send + 'static>(
+    /// Has a job run after those that wait. It runs even if nobody waits for the answer.
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Transaction<'_>) -> Result<T, Failure> + Send + 'static,
-    ) -> Asked<T> {
-        let shared = Arc::clone(&self.shared);
-        self.ask(move |connection| {
-            if shared.queue().has_failed {
-                return Err(refused("an earlier commit failed; open the file again"));
-            }
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = job(&transaction)?;
-            match transaction.commit() {
-                Ok(()) => Ok(value),
-                Err(error) if certainly_not_committed(&error) => Err(error.into()),
-                Err(error) => {
-                    shared.queue().has_failed = true;
-                    tracing::error!(error = &error as &dyn Error, "the log has stopped");
-                    Err(Failure::Unknown(Arc::new(error)))
-                }
-            }
-        })
-    }
-
-    /// Has a read run.
-    pub(super) fn read<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
-    ) -> Asked<T> {
-        self.ask(move |connection| job(connection))
-    }
-
-    fn ask<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Connection) -> Result<T, Failure> + Send + 'static,
+        job: impl FnOnce(&mut R) -> Result<T, Failure> + Send + 'static,
     ) -> Asked<T> {
         let slot = Arc::new(Mutex::new(Slot { value: None, waker: None }));
         let promise = Promise { slot: Arc::clone(&slot) };
         let mut queue = self.shared.queue();
         if queue.jobs.len() >= JOBS_MAX {
             drop(queue);
-            promise.keep(Err(refused("too many jobs wait for the disk")));
+            promise.keep(Err(Failure::refused("too many jobs wait for the disk")));
             return Asked { slot };
         }
-        queue.jobs.push_back(Box::new(move |connection| promise.keep(job(connection))));
+        queue.jobs.push_back(Box::new(move |resource| promise.keep(job(resource))));
         drop(queue);
         self.shared.changed.notify_one();
         Asked { slot }
     }
 }
 
-impl Shared {
-    fn take(&self) -> Option<Job> {
+impl<R> Shared<R> {
+    fn take(&self) -> Option<Job<R>> {
         let mut queue = self.queue();
         loop {
             if let Some(job) = queue.jobs.pop_front() {
@@ -152,12 +123,12 @@ impl Shared {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue<R>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Worker {
+impl<R> Drop for Worker<R> {
     fn drop(&mut self) {
         self.shared.queue().is_closed = true;
         self.shared.changed.notify_one();
@@ -170,7 +141,7 @@ impl Drop for Worker {
     }
 }
 
-impl fmt::Debug for Worker {
+impl<R> fmt::Debug for Worker<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").field("waiting", &self.shared.queue().jobs.len()).finish_non_exhaustive()
     }
@@ -212,7 +183,7 @@ impl<T> Drop for Promise<T> {
 }
 
 /// An answer that comes.
-pub(super) struct Asked<T> {
+pub(crate) struct Asked<T> {
     slot: Arc<Mutex<Slot<T>>>,
 }
 
