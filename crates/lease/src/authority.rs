@@ -5,6 +5,7 @@
 //! costs nothing.
 
 mod fate;
+mod look;
 mod renew;
 mod space;
 mod submit;
@@ -217,9 +218,9 @@ impl AppendAuthority {
     /// # Errors
     /// The first that went wrong; all were tried.
     pub async fn release_all(&self) -> Result<(), LeaseError> {
-        let held: Vec<SpaceName> = self.renewals().iter().map(|(_, space)| space.clone()).collect();
         let mut result = Ok(());
-        for space in held {
+        // Not only those to be renewed: a lease that is left to run out keeps others waiting too.
+        for space in self.held() {
             let released = self.release(&space).await;
             result = result.and(released);
         }

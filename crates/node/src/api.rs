@@ -47,6 +47,7 @@ use self::problem::{Problem, ProblemCode};
 pub(crate) use self::watch::Latest;
 use crate::config::Limits;
 use crate::links::Links;
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::token::Tokens;
 use crate::trust::NodeGate;
@@ -57,6 +58,7 @@ pub(crate) type App = Arc<AppInner>;
 /// See [`App`].
 pub(crate) struct AppInner {
     pub(crate) replica: Replica<PipelineDoc>,
+    pub(crate) logs: Logs,
     pub(crate) links: Arc<Links>,
     pub(crate) author: AuthorId,
     pub(crate) name: String,

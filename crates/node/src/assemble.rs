@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE, node_name};
 use crate::links::{Links, nonce};
+use crate::logs::{self, Logs, chain};
 use crate::metrics::Metrics;
 use crate::private_file::make_private_dir;
 use crate::token::Tokens;
@@ -42,6 +43,8 @@ pub(crate) struct Data {
     pub(crate) keypair: Keypair,
     /// Its log.
     pub(crate) log: Arc<dyn OpLog>,
+    /// Its logs with leases.
+    pub(crate) logs: logs::Opened,
     /// Where its grants are, and the nodes that it has joined; none for a node that keeps nothing.
     pub(crate) dir: Option<PathBuf>,
 }
@@ -77,7 +80,8 @@ pub(crate) fn open_data(settings: &Settings) -> Result<Data, Failure> {
             dir.display()
         );
     }
-    Ok(Data { keypair, log: Arc::new(log), dir: Some(dir.clone()) })
+    let logs = logs::open(settings)?;
+    Ok(Data { keypair, log: Arc::new(log), logs, dir: Some(dir.clone()) })
 }
 
 /// Binds the address, or says why it cannot be had.
@@ -108,7 +112,7 @@ pub(crate) fn assemble(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<Parts, Failure> {
-    let Data { keypair, log, dir } = data;
+    let Data { keypair, log, logs, dir } = data;
     let is_invited = dir.as_deref().map_or(Ok(false), has_grants)?;
     if let Some(refusal) = settings.refusal(is_invited) {
         return Err(Failure::settings(&[refusal]));
@@ -117,7 +121,7 @@ pub(crate) fn assemble(
         Failure::new(Exit::Failed, "cannot_listen", format!("the listener has no address: {error}"))
     })?;
     let author = keypair.author();
-    let node_key = keypair.clone();
+    let (node_key, log_key) = (keypair.clone(), keypair.clone());
     let limits = settings.limits.clone();
     let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     let tls = certificate::open(settings)?;
@@ -160,10 +164,12 @@ pub(crate) fn assemble(
     let identity =
         Identity { keypair: node_key, nonce: Arc::new(nonce), gate: gate.clone(), calls: Arc::new(NoCalls) };
     let links = Arc::new(Links::new(Arc::new(replica.clone()), identity, transport, rendezvous));
+    let logs = Logs::of(&settings.logs, logs, log_key, own_url(listen, tls.as_ref()))?;
     let name = node_name(&author);
     let agents = settings.agents.value.clone();
     let app = Arc::new(AppInner {
         replica,
+        logs,
         links,
         author,
         agent: match agents.as_slice() {
@@ -208,13 +214,13 @@ fn opening(error: &OpenError) -> Failure {
     Failure::new(exit, code, chain(error))
 }
 
-/// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
+/// Where other nodes reach this one, if it listens on an address of its own.
+fn own_url(listen: SocketAddr, tls: Option<&TlsServer>) -> Option<String> {
+    if listen.ip().is_unspecified() {
+        return None;
     }
-    text
+    Some(match tls {
+        None => format!("http://{listen}"),
+        Some(tls) => format!("https://{listen}#sha256={}", tls.pin()),
+    })
 }

@@ -6,6 +6,7 @@
 mod file;
 mod limits;
 mod locate;
+mod logs;
 mod origin;
 mod suggest;
 #[cfg(test)]
@@ -20,8 +21,9 @@ use bft_json_crdt::keypair::AuthorId;
 use gangline_transport::PeerUrl;
 use gangline_trust::Listed;
 
-pub(crate) use limits::Limits;
+pub(crate) use limits::{Limits, Unit};
 pub(crate) use locate::{Found, locate};
+pub(crate) use logs::{LeaseKeeper, LogBackend, LogSettings};
 pub(crate) use origin::{Origin, Sourced};
 pub(crate) use suggest::nearest;
 
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) allow_v1: Sourced<bool>,
     /// Let in no more changes of a key that signed two after the same one.
     pub(crate) stops_equivocators: Sourced<bool>,
+    /// Where logs live, and who grants leases.
+    pub(crate) logs: LogSettings,
     /// The bounds.
     pub(crate) limits: Limits,
 }
@@ -167,6 +171,7 @@ impl Settings {
             },
             allow_v1: Sourced::pick(None, None, layer.allow_v1, false),
             stops_equivocators: Sourced::pick(None, None, layer.stops_equivocators, false),
+            logs: LogSettings::of(layer.logs),
             limits: Limits::default(),
         };
         for (name, limit) in layer.limits {
@@ -215,7 +220,10 @@ impl Settings {
     }
 
     fn check(&self, mistakes: &mut Vec<Mistake>) {
-        if let Err(error) = self.addresses() {
+        let addresses = self.addresses();
+        let is_everywhere = |all: &Vec<SocketAddr>| all.iter().any(|address| address.ip().is_unspecified());
+        self.logs.check(addresses.as_ref().is_ok_and(is_everywhere), mistakes);
+        if let Err(error) = addresses {
             mistakes.push(Mistake {
                 origin: self.listen.origin.clone(),
                 message: format!("`listen` = \"{}\" is not an address: {error}", self.listen.value),

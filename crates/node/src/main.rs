@@ -14,6 +14,7 @@ mod failure;
 mod identity;
 mod links;
 mod logging;
+mod logs;
 mod metrics;
 mod private_file;
 mod ready;

@@ -19,6 +19,7 @@ pub(crate) struct Running {
     pin: Option<CertPin>,
     serving: JoinHandle<()>,
     trusting: JoinHandle<()>,
+    leasing: JoinHandle<()>,
 }
 
 /// How often a running node looks whether it trusts others than before.
@@ -38,7 +39,8 @@ impl Running {
         app.links.connect();
         let serving = tokio::spawn(serve(listener, tls, router(&app), settings, app.stop.clone()));
         let trusting = tokio::spawn(follow_trust(app.clone()));
-        Self { app, pin, serving, trusting }
+        let leasing = tokio::spawn(keep_leases(app.clone()));
+        Self { app, pin, serving, trusting, leasing }
     }
 
     /// What the node's routes share.
@@ -63,7 +65,17 @@ impl Running {
         if let Err(error) = self.trusting.await {
             tracing::error!(event = "trust_not_followed", "{error}");
         }
+        if let Err(error) = self.leasing.await {
+            tracing::error!(event = "leases_not_kept", "{error}");
+        }
+        // After the requests under way: an append takes a space up.
+        self.app.logs.release().await;
     }
+}
+
+/// Keeps the leases of the spaces in use.
+async fn keep_leases(app: App) {
+    app.logs.keep(&app.stop).await;
 }
 
 /// Lets the replica know whom the node trusts, whenever that changes: by the command line, by peers, by time.

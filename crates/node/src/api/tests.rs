@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::{ROUTES, router};
 use crate::assemble::{Data, assemble, bind};
 use crate::config::{Flags, Settings};
+use crate::logs::Opened;
 
 async fn ask(router: &axum::Router, method: &str, path: &str) -> (StatusCode, String) {
     let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1");
@@ -32,7 +33,12 @@ async fn the_table_of_routes_is_what_the_router_answers() {
     let flags = Flags { listen: Some("127.0.0.1:0".into()), ..Flags::default() };
     let settings = Settings::resolve(&flags, &|_| None, None).unwrap();
     let listener = bind(&settings).await.unwrap();
-    let data = Data { keypair: make_keypair(), log: Arc::new(MemoryOpLog::new()), dir: None };
+    let data = Data {
+        keypair: make_keypair(),
+        log: Arc::new(MemoryOpLog::new()),
+        logs: Opened::memory(),
+        dir: None,
+    };
     let parts = assemble(&settings, data, listener, CancellationToken::new()).unwrap();
     let router = router(&parts.app);
     for (path, methods) in ROUTES {

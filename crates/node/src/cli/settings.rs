@@ -7,7 +7,7 @@ use super::Global;
 use super::output::Output;
 use gangline_trust::Rights;
 
-use crate::config::{Flags, Origin, Settings, TlsSettings};
+use crate::config::{Flags, Origin, Settings, TlsSettings, Unit};
 use crate::failure::Failure;
 use crate::identity::show_key;
 
@@ -144,6 +144,28 @@ fn rows(settings: &Settings) -> Vec<Row> {
             }
         }
     }
+    let logs = &settings.logs;
+    row(
+        "log_store",
+        "backend",
+        quoted(logs.backend.value.name()),
+        json!(logs.backend.value.name()),
+        &logs.backend.origin,
+    );
+    if let Some(path) = &logs.path.value {
+        let path = path.display().to_string();
+        row("log_store", "path", quoted(&path), json!(path), &logs.path.origin);
+    }
+    let registry = logs.registry.value.name();
+    row("lease", "registry", quoted(registry), json!(registry), &logs.registry.origin);
+    let ttl = Unit::Time.show(logs.ttl.value);
+    row("lease", "ttl", ttl.clone(), json!(ttl.trim_matches('"')), &logs.ttl.origin);
+    for (name, url) in [("coordinator", &logs.coordinator), ("advertise", &logs.advertise)] {
+        if let Some(text) = &url.value {
+            row("lease", name, quoted(text), json!(text), &url.origin);
+        }
+    }
+    row("lease", "follow", list(&logs.follow.value), json!(logs.follow.value), &logs.follow.origin);
     for (name, unit, limit) in settings.limits.each() {
         let text = unit.show(limit.value);
         let json = match text.strip_prefix('"') {
@@ -169,7 +191,7 @@ mod tests {
     fn what_is_shown_reads_back_as_the_same_settings() {
         let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
         let text = format!(
-            "rendezvous = \"ws://a:1/crdt-sync\"\n[[agent]]\nname = \"x\"\n[trust]\n\"a b\" = {{ key = \"{key}\", may = [\"read\", \"invite\"] }}\n[tls]\nself_signed = true\n[limits]\nbody_timeout = \"2m\"\n"
+            "rendezvous = \"ws://a:1/crdt-sync\"\n[[agent]]\nname = \"x\"\n[trust]\n\"a b\" = {{ key = \"{key}\", may = [\"read\", \"invite\"] }}\n[tls]\nself_signed = true\n[log_store]\npath = \"l\"\n[lease]\nttl = \"1500ms\"\nadvertise = \"http://a:1/\"\n[limits]\nbody_timeout = \"2m\"\n"
         );
         let read = |text: &str| Settings::resolve(&Flags::default(), &|_| None, Some(("f", text))).unwrap();
         let settings = read(&text);
@@ -187,6 +209,9 @@ mod tests {
         assert_eq!(again.agents.value, settings.agents.value);
         assert_eq!(again.trusted.value, settings.trusted.value);
         assert_eq!(again.tls.value, settings.tls.value);
+        assert_eq!(again.logs.path.value, settings.logs.path.value);
+        assert_eq!((again.logs.ttl.value, settings.logs.ttl.value), (1_500, 1_500));
+        assert_eq!(again.logs.advertise.value.as_deref(), Some("http://a:1"));
         assert_eq!(again.limits.body_timeout.value, 120_000);
     }
 }

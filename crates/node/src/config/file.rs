@@ -9,14 +9,27 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::limits::{self, Limits};
+use super::logs::LogLayer;
 use super::{Mistake, Origin, Sourced, TlsSettings, suggest};
 
+mod logs;
 mod tables;
 
 /// Keys at the top of the file.
-const TOP: &[&str] = &["rendezvous", "agent", "listen", "data_dir", "insecure", "trust", "tls", "limits"];
+const TOP: &[&str] = &[
+    "rendezvous",
+    "agent",
+    "listen",
+    "data_dir",
+    "insecure",
+    "trust",
+    "tls",
+    "log_store",
+    "lease",
+    "limits",
+];
 /// Tables of later versions: known, and refused with a clear word.
-const LATER: &[&str] = &["log_store", "lease", "reconcile"];
+const LATER: &[&str] = &["reconcile"];
 
 /// What a file says. Nothing is filled in.
 #[derive(Debug, Default)]
@@ -30,6 +43,7 @@ pub(super) struct FileLayer {
     pub(super) tls: Option<Sourced<TlsSettings>>,
     pub(super) allow_v1: Option<Sourced<bool>>,
     pub(super) stops_equivocators: Option<Sourced<bool>>,
+    pub(super) logs: LogLayer,
     pub(super) limits: Vec<(&'static str, Sourced<u64>)>,
 }
 
@@ -71,6 +85,8 @@ impl Reader<'_> {
                 "agent" => layer.agents = self.agents(value),
                 "trust" => self.trust(value, layer),
                 "tls" => layer.tls = self.tls(value),
+                "log_store" => self.log_store(value, &mut layer.logs),
+                "lease" => self.lease(value, &mut layer.logs),
                 "limits" => self.limits(value, layer),
                 later if LATER.contains(&later) => {
                     let version = env!("CARGO_PKG_VERSION");

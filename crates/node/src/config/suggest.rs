@@ -11,6 +11,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("agents", "agent"),
     ("dir", "data_dir"),
     ("path", "data_dir"),
+    ("store", "log_store"),
+    ("log", "log_store"),
+    ("leases", "lease"),
 ];
 
 /// Returns the known name that `word` most likely stands for, if one is near enough.

@@ -61,9 +61,68 @@ fn unknown_keys_have_a_place_and_a_suggestion() {
 
 #[test]
 fn tables_of_later_versions_are_refused_clearly() {
-    for table in ["[log_store]\nbackend = \"git\"\n", "[lease]\n", "[[reconcile]]\nname = \"a\"\n"] {
+    for table in [
+        "[[reconcile]]\nname = \"a\"\n",
+        "[log_store]\nbackend = \"git\"\n",
+        "[lease]\nregistry = \"node\"\ncoordinator = \"http://a:1\"\n",
+    ] {
         check_mistakes(table, &["is not supported by this version of gangline"]);
     }
+}
+
+#[test]
+fn logs_and_leases_have_usable_defaults() {
+    let logs = resolve(&Flags::default(), &[], "").unwrap().logs;
+    assert_eq!((logs.backend.value, logs.registry.value), (LogBackend::Sqlite, LeaseKeeper::Store));
+    assert_eq!(logs.lease(), gangline_lease::LeaseSettings::default());
+    let text = "[log_store]\npath = \"/l\"\n[lease]\nttl = \"1s\"\nadvertise = \"https://a:1/\"\n";
+    let logs = resolve(&Flags::default(), &[], text).unwrap().logs;
+    assert_eq!(logs.path.value.as_deref(), Some(std::path::Path::new("/l")));
+    assert_eq!(logs.advertise.value.as_deref(), Some("https://a:1"));
+    for ttl in ["1s", "7s", "1h"] {
+        let logs = resolve(&Flags::default(), &[], &format!("[lease]\nttl = \"{ttl}\"")).unwrap().logs;
+        assert_eq!(logs.lease().check(), Ok(()), "the margin goes with the ttl");
+    }
+}
+
+#[test]
+fn leases_that_are_not_safe_are_refused() {
+    for (text, mistake) in [
+        ("[lease]\nttl = \"999ms\"", "gangline.toml:2: `lease.ttl` = \"999ms\" is not safe"),
+        ("[lease]\nttl = \"2h\"", "gangline.toml:2: `lease.ttl` = \"2h\" is not safe"),
+        ("[lease]\nttl = 10", "gangline.toml:2: `lease.ttl` is a time such as"),
+        ("[lease]\ntll = \"1s\"", "unknown key `lease.tll`; did you mean `lease.ttl`?"),
+        ("lease = 1", "`lease` is a table"),
+        ("log_store = 1", "`log_store` is a table"),
+        ("[log_store]\nbackend = \"sqlit\"", "is not known; did you mean \"sqlite\"?"),
+        (
+            "[log_store]\nbackend = \"memory\"\npath = \"x\"",
+            "gangline.toml:3: `log_store.path` means nothing",
+        ),
+        ("[log_store]\npath = \"\"", "`log_store.path` is empty"),
+        ("[lease]\ncoordinator = \"http://a:1\"", "means nothing without registry = \"node\""),
+        ("[lease]\nfollow = \"*\"", "`lease.follow` means nothing without"),
+        ("[lease]\nadvertise = \"ws://a:1\"", "does not begin with http:// or https://"),
+        ("[lease]\nadvertise = \"http://a:1/x\"", "goes on behind the port"),
+        ("[lease]\nadvertise = \"http://0.0.0.0:1\"", "is no address that can be reached"),
+        ("[lease]\nadvertise = \"http://a:99999\"", "is not the URL of a node"),
+        (
+            "listen = \"0.0.0.0:1\"\ninsecure = true\n[log_store]\npath = \"x\"",
+            "gangline.toml:4: this node listens on all addresses",
+        ),
+    ] {
+        check_mistakes(text, &[mistake]);
+    }
+    check_mistakes(
+        "[lease]\nregistry = \"node\"\nfollow = [\"a b\"]",
+        &[
+            "gangline.toml:2: `lease.registry` = \"node\" wants to know which",
+            "gangline.toml:3: `lease.follow` has \"a b\"",
+            "is not supported by this version",
+        ],
+    );
+    let open = "listen = \"0.0.0.0:1\"\ninsecure = true";
+    assert!(resolve(&Flags::default(), &[], open).is_ok(), "a log of one's own is nobody else's");
 }
 
 #[test]

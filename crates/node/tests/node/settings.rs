@@ -23,10 +23,13 @@ fn mistakes_have_a_place_a_suggestion_and_exit_code_9() {
         ("[limits]\nbody_bytes = 1\n", vec!["gangline.toml:2", "limits.body_bytes_max"]),
         ("listen = 3001\n", vec!["gangline.toml:1", "a string"]),
         ("listen = \n", vec!["gangline.toml:1"]),
-        ("[lease]\nttl = \"10s\"\n", vec!["gangline.toml:1", "`lease` is not supported by this version"]),
+        (
+            "[lease]\nttl = \"500ms\"\n",
+            vec!["gangline.toml:2", "`lease.ttl` = \"500ms\" is not safe", "ttl = \"10s\""],
+        ),
         ("[[reconcile]]\nname = \"x\"\n", vec!["`reconcile` is not supported by this version"]),
         ("[tls]\n", vec!["gangline.toml:1", "`tls` names no certificate", "self_signed = true"]),
-        ("[log_store]\nbackend = \"sqlite\"\n", vec!["`log_store` is not supported by this version"]),
+        ("[log_store]\nbackend = \"sqlit\"\n", vec!["gangline.toml:2", "did you mean \"sqlite\"?"]),
         ("rendezvous = \"http://a/crdt-sync\"\n", vec!["gangline.toml:1", "did you mean ws://a/crdt-sync?"]),
     ] {
         let dir = with(text);

@@ -55,7 +55,9 @@ impl BootClock {
         &self.boot
     }
 
-    pub(super) fn now(&self) -> Moment {
+    /// Returns the time since the machine was started.
+    #[must_use]
+    pub fn now(&self) -> Moment {
         (self.now)()
     }
 }

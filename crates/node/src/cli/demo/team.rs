@@ -17,6 +17,7 @@ use crate::cli::client::{Client, Reply};
 use crate::clock;
 use crate::config::{Flags, Settings};
 use crate::failure::{Exit, Failure};
+use crate::logs::Opened;
 use crate::run::Running;
 
 /// How long boards may take to agree before something is wrong.
@@ -87,7 +88,12 @@ impl Member {
         let settings =
             Settings::resolve(&flags, &|_| None, None).map_err(|mistakes| Failure::settings(&mistakes))?;
         let listener = bind(&settings).await?;
-        let data = Data { keypair: make_keypair(), log: Arc::new(MemoryOpLog::new()), dir: None };
+        let data = Data {
+            keypair: make_keypair(),
+            log: Arc::new(MemoryOpLog::new()),
+            logs: Opened::memory(),
+            dir: None,
+        };
         let parts = assemble(&settings, data, listener, stop.child_token())?;
         let running = Running::start(parts);
         let url = format!("http://{}", running.app().listen);
