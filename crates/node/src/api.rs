@@ -18,6 +18,7 @@ mod peers;
 mod problem;
 mod retry;
 pub(crate) mod server;
+mod spaces;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -87,7 +88,7 @@ pub(crate) struct AppInner {
 
 /// Every route and its methods, for the router's test and the description's.
 #[cfg(test)]
-const ROUTES: [(&str, &[&str]); 19] = [
+const ROUTES: [(&str, &[&str]); 23] = [
     ("/", &["get"]),
     ("/assets/{file}", &["get"]),
     ("/crdt-sync", &["get"]),
@@ -105,6 +106,10 @@ const ROUTES: [(&str, &[&str]); 19] = [
     ("/api/v1/conflicts", &["get"]),
     ("/api/v1/peers", &["get"]),
     ("/api/v1/peers/ping", &["post"]),
+    ("/api/v1/spaces", &["get"]),
+    ("/api/v1/spaces/{space}", &["get"]),
+    ("/api/v1/spaces/{space}/events", &["get", "post"]),
+    ("/api/v1/spaces/{space}/lease", &["delete", "get", "post"]),
     ("/api/v1/watch", &["get"]),
     ("/api/v1/openapi.json", &["get"]),
 ];
@@ -130,6 +135,8 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/api/v1/items/{story_id}/history", get(items::history))
         .route("/api/v1/items/{story_id}/conflicts", get(items::conflicts_of))
         .route("/api/v1/conflicts", get(items::conflicts_of_all))
+        .route("/api/v1/spaces", get(spaces::list))
+        .route("/api/v1/spaces/{*space}", get(spaces::enter).post(spaces::enter).delete(spaces::enter))
         .route("/api/v1/watch", get(watch::open))
         .route("/api/v1/openapi.json", get(openapi::serve))
         .method_not_allowed_fallback(wrong_method)

@@ -280,5 +280,5 @@ fn boolean(text: Sourced<String>, mistakes: &mut Vec<Mistake>) -> Option<Sourced
 /// # Errors
 /// A sentence that says what was expected.
 pub(crate) fn parse_time(text: &str) -> Result<std::time::Duration, String> {
-    limits::Unit::Time.parse(text).map(std::time::Duration::from_millis)
+    Unit::Time.parse(text).map(std::time::Duration::from_millis)
 }

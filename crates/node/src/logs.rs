@@ -122,6 +122,8 @@ pub(crate) struct Logs {
     pub(crate) registry: Arc<dyn LeaseRegistry>,
     /// Where they live.
     pub(crate) backend: LogBackend,
+    /// Who grants leases.
+    pub(crate) keeper: LeaseKeeper,
     clock: Arc<dyn Clock>,
     ttl: Duration,
 }
@@ -159,7 +161,7 @@ impl Logs {
                 hint: None,
             }])
         })?;
-        Ok(Self { authority, store, registry, backend, clock, ttl })
+        Ok(Self { authority, store, registry, backend, keeper: settings.registry.value, clock, ttl })
     }
 
     /// Keeps the leases of the spaces that are used, until `stop`. One timer, whatever the number of spaces.

@@ -35,6 +35,9 @@ struct StateLabels {
 pub(crate) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     refusals: Family<CodeLabels, Counter>,
+    log_appends: Counter,
+    log_repeats: Counter,
+    log_refusals: Counter,
 }
 
 impl Metrics {
@@ -55,6 +58,21 @@ impl Metrics {
         }
     }
 
+    /// Counts an event that was appended to a log.
+    pub(crate) fn log_appended(&self) {
+        self.log_appends.inc();
+    }
+
+    /// Counts an append that was in the log already.
+    pub(crate) fn log_repeated(&self) {
+        self.log_repeats.inc();
+    }
+
+    /// Counts what was asked of a space and refused.
+    pub(crate) fn log_refused(&self) {
+        self.log_refusals.inc();
+    }
+
     /// Writes everything in the OpenMetrics text format.
     ///
     /// # Errors
@@ -67,6 +85,14 @@ impl Metrics {
             "Refused requests by the code of the problem",
             self.refusals.clone(),
         );
+        for (name, help, counter) in [
+            ("log_appends", "Events appended to logs by this node's users", &self.log_appends),
+            ("log_repeats", "Appends answered with the first result of the same id", &self.log_repeats),
+            ("log_refusals", "Requests for logs and leases that were refused", &self.log_refusals),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        let (held, diverged) = (app.logs.authority.held().len(), app.logs.authority.diverged().len());
         let stats = app.replica.stats();
         let peers = app.links.peers();
         let limits = &app.limits;
@@ -83,6 +109,8 @@ impl Metrics {
             ("causal_queue_held_ops", "Ops that the trust list holds back", stats.queue.held as u64),
             ("equivocations", "Proofs of authors who lied", app.replica.equivocations().len() as u64),
             ("idempotency_keys", "Remembered idempotency keys", app.keys.len() as u64),
+            ("log_leases_held", "Spaces that this node holds", held as u64),
+            ("log_diverged", "Spaces that are not served since their logs have diverged", diverged as u64),
             ("watchers", "Open watch streams", limits.watchers_max.value.saturating_sub(watchers_free)),
             (
                 "store_failed",

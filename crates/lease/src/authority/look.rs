@@ -1,7 +1,7 @@
 //! What a node shows of its spaces.
 
 use super::AppendAuthority;
-use crate::{name::SpaceName, rules::Divergence};
+use crate::name::SpaceName;
 
 impl AppendAuthority {
     /// Returns the spaces in which this node may start an append, in their order. O(spaces that it has used).
@@ -11,13 +11,5 @@ impl AppendAuthority {
         let spaces = self.spaces();
         let held = spaces.iter().filter(|(_, space)| space.running(now).is_some());
         held.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Returns the spaces that are not served, because their log is not the one that this node has seen, in their
-    /// order. O(spaces that it has used).
-    #[must_use]
-    pub fn diverged(&self) -> Vec<(SpaceName, Divergence)> {
-        let spaces = self.spaces();
-        spaces.iter().filter_map(|(name, space)| Some((name.clone(), space.diverged()?))).collect()
     }
 }

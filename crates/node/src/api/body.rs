@@ -33,7 +33,24 @@ impl FromRequest<App> for Whole {
 /// # Errors
 /// 413 when it is larger, 408 when it takes too long, 400 when it breaks off.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, app: &App) -> Result<Bytes, Problem> {
-    let limit = usize::try_from(app.limits.body_bytes_max.value).unwrap_or(usize::MAX);
+    read_up_to(headers, body, app, limit(app)).await
+}
+
+/// How much a body may have, unless its route says otherwise.
+pub(crate) fn limit(app: &App) -> usize {
+    usize::try_from(app.limits.body_bytes_max.value).unwrap_or(usize::MAX)
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn read_up_to(
+    headers: &HeaderMap,
+    body: Body,
+    app: &App,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     let time = Duration::from_millis(app.limits.body_timeout.value);
     tokio::time::timeout(time, collect(headers, body, limit)).await.unwrap_or_else(|_| {
         Err(Problem::new(

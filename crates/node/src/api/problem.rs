@@ -12,6 +12,7 @@ pub(crate) struct Problem {
     detail: String,
     hint: String,
     more: Map<String, Value>,
+    again_in: Option<u32>,
 }
 
 impl Problem {
@@ -22,12 +23,18 @@ impl Problem {
         detail: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), hint: hint.into(), more: Map::new() }
+        Self { status, code, detail: detail.into(), hint: hint.into(), more: Map::new(), again_in: None }
     }
 
     /// Adds a field of its own, such as the name of the field that is wrong.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.more.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Says after how many seconds to come again.
+    pub(crate) fn again_in(mut self, seconds: u32) -> Self {
+        self.again_in = Some(seconds);
         self
     }
 
@@ -93,6 +100,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, self.text()).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.again_in {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response.extensions_mut().insert(ProblemCode(self.code));
         response
     }

@@ -78,6 +78,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
     }
     let reasons = reasons(&app);
     let peers = super::peers::shown(&app);
+    let log = log(&app);
     answer(
         StatusCode::OK,
         &json!({
@@ -92,8 +93,22 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
             "documents": [document],
             "peers": peers,
             "equivocations": equivocations,
+            "log": log,
         }),
     )
+}
+
+/// The logs: where they live, how many spaces this node holds, and which of them it does not serve.
+fn log(app: &App) -> Value {
+    let diverged = app.logs.authority.diverged();
+    let diverged =
+        diverged.iter().map(|(space, how)| json!({ "space": space.as_str(), "reason": how.to_string() }));
+    json!({
+        "backend": app.logs.backend.name(),
+        "registry": app.logs.keeper.name(),
+        "spaces_held": app.logs.authority.held().len(),
+        "diverged": diverged.collect::<Vec<_>>(),
+    })
 }
 
 /// `GET /metrics`

@@ -42,7 +42,7 @@ async fn the_table_of_routes_is_what_the_router_answers() {
     let parts = assemble(&settings, data, listener, CancellationToken::new()).unwrap();
     let router = router(&parts.app);
     for (path, methods) in ROUTES {
-        let path = path.replace("{story_id}", "x").replace("{file}", "board.js");
+        let path = path.replace("{story_id}", "x").replace("{file}", "board.js").replace("{space}", "x");
         for method in ["get", "post", "patch", "delete", "put"] {
             let (status, body) = ask(&router, &method.to_uppercase(), &path).await;
             let expected = methods.contains(&method);

@@ -8,6 +8,7 @@ mod changes;
 mod start;
 
 pub(crate) use self::changes::Latest;
+pub(super) use self::start::bad_position;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -27,13 +28,13 @@ use super::App;
 use super::problem::Problem;
 
 /// An idle stream says something this often, so that both ends notice a dead connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What one read of the log brings to one watcher.
 const STEP: ReadLimit = ReadLimit { count: 256, bytes: 1 << 20 };
 /// Nearer to the end of the log than this, watchers share what is made of it.
 const NEAR: u64 = 64;
 /// After the stream breaks, browsers come back this soon.
-const RETRY_MS: u64 = 1_000;
+pub(super) const RETRY_MS: u64 = 1_000;
 
 /// Opens a stream.
 pub(super) fn open(
@@ -47,19 +48,12 @@ pub(super) fn open(
 fn stream(app: App, query: Option<&str>, headers: &HeaderMap) -> Result<Response, Problem> {
     let last_id = match headers.get("last-event-id") {
         None => None,
-        Some(id) => Some(id.to_str().map_err(|_| start::bad_position("Last-Event-ID"))?),
+        Some(id) => Some(id.to_str().map_err(|_| bad_position("Last-Event-ID"))?),
     };
     let durable = app.durable.clone();
     let end = app.replica.durable();
     let start = start::start(last_id, query, end)?;
-    let Ok(place) = app.watchers.clone().try_acquire_owned() else {
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_watchers",
-            format!("this node has all the {} watchers it takes", app.limits.watchers_max.value),
-            "close some, or raise limits.watchers_max",
-        ));
-    };
+    let place = enter(&app)?;
     let hello = hello(&app, &start);
     let watcher = Watcher { app, cursor: start.cursor, durable, hello: Some(hello), _place: place };
     let events = futures_util::stream::unfold(watcher, async |mut watcher| {
@@ -71,6 +65,21 @@ fn stream(app: App, query: Option<&str>, headers: &HeaderMap) -> Result<Response
     // Proxies that gather answers would hold live changes back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// A place among the streams that this node feeds at a time.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn enter(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    app.watchers.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_watchers",
+            format!("this node has all the {} watchers it takes", app.limits.watchers_max.value),
+            "close some, or raise limits.watchers_max",
+        )
+    })
 }
 
 struct Watcher {
@@ -129,7 +138,7 @@ fn hello(app: &App, start: &Start) -> Bytes {
 }
 
 /// One event as it is sent.
-fn event(name: &str, id: &str, data: &str) -> String {
+pub(super) fn event(name: &str, id: &str, data: &str) -> String {
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n")
 }
 

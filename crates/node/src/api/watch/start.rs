@@ -45,7 +45,7 @@ pub(super) fn start(last_id: Option<&str>, query: Option<&str>, end: LogSeq) -> 
     Ok(from.map_or(Start { cursor: end, is_reset: false }, at))
 }
 
-pub(super) fn bad_position(what: &str) -> Problem {
+pub(in crate::api) fn bad_position(what: &str) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "bad_position",

@@ -1,0 +1,85 @@
+//! Events, spaces and leases as they are shown.
+
+use bft_json_crdt::keypair::AuthorId;
+use data_encoding::HEXLOWER;
+use gangline_lease::{Access, Event, Lease, Placed, SpaceName, SpaceState};
+use serde_json::{Value, json};
+
+use crate::api::AppInner;
+
+/// Writes an event. Its payload goes out byte for byte as it is stored and hashed; of the other fields none has a
+/// character that JSON would escape.
+pub(super) fn event(event: &Event, signatures: bool, out: &mut String) {
+    let Event { seq, epoch, id, kind, payload, prev, hash, author, holder, signature } = event;
+    let payload = payload.as_str();
+    out.push_str(&format!(
+        "{{\"seq\":{seq},\"epoch\":{epoch},\"id\":\"{id}\",\"type\":\"{kind}\",\"payload\":"
+    ));
+    out.push_str(payload);
+    out.push_str(&format!(
+        ",\"prev\":\"{prev}\",\"hash\":\"{hash}\",\"author\":\"{author}\",\"holder\":\"{holder}\""
+    ));
+    if let Some(signature) = signature.as_ref().filter(|_| signatures) {
+        out.push_str(&format!(",\"signature\":\"{}\"", HEXLOWER.encode(&signature.0)));
+    }
+    out.push('}');
+}
+
+/// What an append is answered.
+pub(super) fn placed(id: &str, placed: &Placed) -> Value {
+    let Placed { seq, epoch, hash, .. } = placed;
+    json!({ "seq": seq.0, "epoch": epoch.0, "id": id, "hash": hash.to_string() })
+}
+
+impl AppInner {
+    /// A lease, or that there is none.
+    pub(super) fn show_lease(&self, lease: Option<&Lease>) -> Value {
+        match lease {
+            None => json!({
+                "holder": null, "holder_name": null, "holder_url": null, "epoch": null, "expires_in_ms": 0, "here": false,
+            }),
+            Some(Lease { holder, epoch, left }) => json!({
+                "holder": holder.node.to_string(),
+                "holder_name": self.author_name(&holder.node),
+                "holder_url": holder.url,
+                "epoch": epoch.0,
+                "expires_in_ms": u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                "here": holder.node == self.author,
+            }),
+        }
+    }
+
+    /// A space with its lease.
+    pub(super) fn show_space(
+        &self,
+        space: &SpaceName,
+        state: &SpaceState,
+        access: &Access,
+        lease: Option<&Lease>,
+    ) -> Value {
+        let key = |node: &AuthorId| node.to_string();
+        let mut shown = json!({
+            "space": space.as_str(),
+            "next": state.head.next.0,
+            "hash": state.head.hash.to_string(),
+            "epoch": state.epoch.0,
+            "incarnation": state.incarnation.to_string(),
+            "holder": lease.map(|lease| key(&lease.holder.node)),
+            "holder_name": lease.map(|lease| self.author_name(&lease.holder.node)),
+            "access": match access {
+                Access::Open => "open",
+                Access::Copy => "copy",
+                Access::Moved { .. } => "moved",
+            },
+        });
+        if let (Access::Moved { to }, Some(shown)) = (access, shown.as_object_mut()) {
+            shown.insert("moved_to".into(), to.as_str().into());
+        }
+        if let (Some(divergence), Some(shown)) =
+            (self.logs.authority.divergence(space), shown.as_object_mut())
+        {
+            shown.insert("diverged".into(), divergence.to_string().into());
+        }
+        shown
+    }
+}
