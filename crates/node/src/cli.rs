@@ -9,6 +9,8 @@ mod invite;
 mod item;
 mod join;
 mod key;
+mod lease;
+mod log;
 mod output;
 mod peer;
 mod settings;
@@ -96,6 +98,12 @@ enum Command {
     /// See and change the board's items
     #[command(subcommand)]
     Item(item::ItemCommand),
+    /// Append-only logs with one writer at a time: append, read, verify
+    #[command(subcommand)]
+    Log(log::LogCommand),
+    /// Who may append to a log, and for how long
+    #[command(subcommand)]
+    Lease(lease::LeaseCommand),
     /// Print changes as they happen
     Watch(watch::WatchArgs),
     /// Say how a node is
@@ -158,6 +166,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Item(command) => {
             let client = global.client()?;
             block_on(item::run(&client, global, command, &out))
+        }
+        Command::Log(command) => block_on(log::run(command, || global.client(), &out)),
+        Command::Lease(command) => {
+            let client = global.client()?;
+            block_on(lease::run(command, &client, &out))
         }
         Command::Watch(args) => {
             let client = global.client()?;

@@ -94,7 +94,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, Failure> {
 ///
 /// # Errors
 /// When the file cannot be used.
-pub(crate) fn sqlite(dir: &Path, boot: BootClock) -> Result<SqliteLog, Failure> {
+fn sqlite(dir: &Path, boot: BootClock) -> Result<SqliteLog, Failure> {
     SqliteLog::open(dir, boot)
         .map_err(|error| Failure::new(Exit::Failed, "log_store_unusable", chain(&error)))
 }

@@ -9,6 +9,8 @@ mod node {
     mod guard;
     mod harness;
     mod items;
+    mod leases;
+    mod logs;
     mod peers;
     mod settings;
     mod sync;

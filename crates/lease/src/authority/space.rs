@@ -34,6 +34,8 @@ struct Kept {
     /// The highest epoch that was heard of.
     epoch: Epoch,
     diverged: Option<Divergence>,
+    /// How often this node has appended.
+    landed: u64,
     wakers: Vec<Waker>,
 }
 
@@ -46,7 +48,8 @@ struct Held {
 
 impl Space {
     pub(super) fn new(name: SpaceName) -> Self {
-        let kept = Kept { held: None, seen: None, epoch: Epoch::NONE, diverged: None, wakers: Vec::new() };
+        let (wakers, epoch) = (Vec::new(), Epoch::NONE);
+        let kept = Kept { held: None, seen: None, epoch, diverged: None, landed: 0, wakers };
         Self { name, lane: Lane::new(), kept: Mutex::new(kept) }
     }
 
@@ -82,6 +85,7 @@ impl Space {
             let incarnation = held.writer.grant().incarnation();
             kept.seen = Some(Seen { incarnation, head: end });
         }
+        kept.landed = kept.landed.wrapping_add(1);
         let wakers = std::mem::take(&mut kept.wakers);
         drop(kept);
         wakers.into_iter().for_each(Waker::wake);
@@ -158,11 +162,21 @@ impl Space {
         kept.diverged = None;
     }
 
-    pub(super) fn wake_on_change(&self, waker: &Waker) {
+    /// Returns how often this node has appended, for [`Space::wake_on_change`].
+    pub(super) fn landed_count(&self) -> u64 {
+        self.kept().landed
+    }
+
+    /// Returns whether this node has appended since it had done so `landed` times; if not, wakes when it does.
+    pub(super) fn wake_on_change(&self, landed: u64, waker: &Waker) -> bool {
         let mut kept = self.kept();
+        if kept.landed != landed {
+            return true;
+        }
         if kept.wakers.len() < WAKERS_MAX && !kept.wakers.iter().any(|known| known.will_wake(waker)) {
             kept.wakers.push(waker.clone());
         }
+        false
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

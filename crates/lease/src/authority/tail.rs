@@ -37,7 +37,8 @@ impl Tail {
     /// If the store cannot be read. The tail stays where it was, and can be asked again.
     pub async fn next(&mut self, limit: ReadLimit) -> Result<Vec<Event>, StoreError> {
         loop {
-            let space = self.authority.space(&self.space).ok();
+            // Before the read: what is appended after it ends the wait.
+            let space = self.authority.space(&self.space).ok().map(|space| (space.landed_count(), space));
             let events = self.authority.read(&self.space, self.next, limit).await?;
             for (n, event) in events.iter().enumerate() {
                 let expected = self.next.plus(n);
@@ -54,21 +55,14 @@ impl Tail {
         }
     }
 
-    /// Waits until this node has appended, or some time has passed.
-    async fn wait(&self, space: Option<&Arc<Space>>) {
+    /// Waits until this node has appended more, or some time has passed. Whoever polls it in between waits on.
+    async fn wait(&self, space: Option<&(u64, Arc<Space>)>) {
         let mut sleep = self.authority.inner.parts.clock.sleep(LOOK_EVERY);
-        let mut is_first = true;
         poll_fn(|context| {
-            if sleep.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            if !std::mem::take(&mut is_first) {
-                return Poll::Ready(());
-            }
-            if let Some(space) = space {
-                space.wake_on_change(context.waker());
-            }
-            Poll::Pending
+            let is_over = sleep.as_mut().poll(context).is_ready();
+            let has_changed =
+                space.is_some_and(|(landed, space)| space.wake_on_change(*landed, context.waker()));
+            if is_over || has_changed { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -102,17 +102,55 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Reply, Failure> {
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        let (status, bytes) = self.exchange_bytes(method, path, body).await?;
+        self.reply(status, &bytes)
+    }
+
+    /// As [`Client::send`], with a body that is JSON already, byte for byte, and an answer that is left as it came.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Bytes, Failure> {
+        let (status, bytes) = self.exchange_bytes(method, path, body).await?;
+        if status.is_success() { Ok(bytes) } else { Err(self.refused(self.reply(status, &bytes)?)) }
+    }
+
+    async fn exchange_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
         let work = async {
             let (status, _, incoming) = self.open(method, path, body, &[]).await?;
             let bytes = incoming.collect().await.map_err(|error| self.broken(&error))?.to_bytes();
-            let body = match bytes.is_empty() {
-                true => Value::Null,
-                false => serde_json::from_slice(&bytes).map_err(|_| self.not_a_node(status))?,
-            };
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            Ok(Reply { status, body, text })
+            Ok((status, bytes))
         };
         tokio::time::timeout(self.timeout, work).await.map_err(|_| self.late())?
+    }
+
+    fn reply(&self, status: StatusCode, bytes: &Bytes) -> Result<Reply, Failure> {
+        let body = match bytes.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(bytes).map_err(|_| self.not_a_node(status))?,
+        };
+        Ok(Reply { status, body, text: String::from_utf8_lossy(bytes).into_owned() })
+    }
+
+    /// How long it waits for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The same, with another time to wait for an answer.
+    pub(crate) fn patient(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
     }
 
     /// Opens a stream of server-sent events after the event `last_id`.
@@ -145,7 +183,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Bytes>,
         headers: &[(&str, &str)],
     ) -> Result<(StatusCode, HeaderMap, Incoming), Failure> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.authority);
@@ -158,8 +196,7 @@ impl Client {
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = request.body(Full::new(bytes)).map_err(|error| {
+        let request = request.body(Full::new(body.unwrap_or_default())).map_err(|error| {
             Failure::new(Exit::Usage, "bad_request", format!("this cannot be asked of a node: {error}"))
         })?;
         let stream = self.connect().await?;

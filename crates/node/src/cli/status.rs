@@ -60,6 +60,17 @@ fn lines(status: &Value) -> Vec<String> {
         let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
         lines.push(format!("peer    {} {}{reason}", text(peer, "url"), text(peer, "state")));
     }
+    if let Some(log) = status.get("log") {
+        let held = number(log, "spaces_held");
+        lines.push(format!(
+            "logs    {}, {held} space{} held",
+            text(log, "backend"),
+            if held == 1 { "" } else { "s" }
+        ));
+        for space in list(log, "diverged") {
+            lines.push(format!("LOG     {} is not served: {}", text(space, "space"), text(space, "reason")));
+        }
+    }
     for proof in list(status, "equivocations") {
         lines.push(format!(
             "LIAR    {} signed two changes at {} ({})",

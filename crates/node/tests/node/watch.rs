@@ -26,7 +26,7 @@ impl Stream {
         Self::open_at(node, "/api/v1/watch", last_id)
     }
 
-    fn open_at(node: &Node, path: &str, last_id: Option<&str>) -> Self {
+    pub(crate) fn open_at(node: &Node, path: &str, last_id: Option<&str>) -> Self {
         let mut stream = node.connect();
         let resume = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\n{resume}\r\n", node.addr).unwrap();

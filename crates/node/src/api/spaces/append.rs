@@ -5,7 +5,8 @@ use axum::response::Response;
 use gangline_lease::{Intent, Placed, SpaceName};
 use http::{HeaderMap, StatusCode};
 
-use super::{intent, refusal, shown};
+use super::shown::Appended;
+use super::{intent, refusal};
 use crate::api::items::answer;
 use crate::api::problem::Problem;
 use crate::api::{App, body};
@@ -39,7 +40,7 @@ pub(super) async fn append(
             (StatusCode::CREATED, placed)
         }
     };
-    answer(status, &shown::placed(id.as_str(), &placed))
+    answer(status, &Appended::of(&id, &placed))
 }
 
 /// Looks for an intent that came before. The log itself keeps it from landing twice; this tells its sender so.

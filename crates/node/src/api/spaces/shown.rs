@@ -2,7 +2,8 @@
 
 use bft_json_crdt::keypair::AuthorId;
 use data_encoding::HEXLOWER;
-use gangline_lease::{Access, Event, Lease, Placed, SpaceName, SpaceState};
+use gangline_lease::{Access, Event, IntentId, Lease, Placed, SpaceName, SpaceState};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::AppInner;
@@ -26,9 +27,19 @@ pub(super) fn event(event: &Event, signatures: bool, out: &mut String) {
 }
 
 /// What an append is answered.
-pub(super) fn placed(id: &str, placed: &Placed) -> Value {
-    let Placed { seq, epoch, hash, .. } = placed;
-    json!({ "seq": seq.0, "epoch": epoch.0, "id": id, "hash": hash.to_string() })
+#[derive(Serialize)]
+pub(super) struct Appended<'a> {
+    seq: u64,
+    epoch: u64,
+    id: &'a str,
+    hash: String,
+}
+
+impl<'a> Appended<'a> {
+    pub(super) fn of(id: &'a IntentId, placed: &Placed) -> Self {
+        let Placed { seq, epoch, hash, .. } = placed;
+        Self { seq: seq.0, epoch: epoch.0, id: id.as_str(), hash: hash.to_string() }
+    }
 }
 
 impl AppInner {

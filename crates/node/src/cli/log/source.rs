@@ -1,0 +1,184 @@
+//! Where a log is read from to be verified: a running node, or what a node keeps on disk.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bft_json_crdt::Digest;
+use bft_json_crdt::keypair::AuthorId;
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use gangline_lease::{
+    BatchSignature, Epoch, Event, EventStore, EventType, Head, Incarnation, IntentId, Payload, ReadLimit,
+    Seq, SpaceName, SpaceState, StoreError,
+};
+use gangline_store::{BootClock, OpenLogError, SqliteLog};
+use http::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::place;
+use super::read::not_events;
+use crate::cli::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::logs::{SQLITE_FILE, chain};
+
+/// Where a log is read from.
+pub(super) enum Source {
+    /// A node answers.
+    Node(Client),
+    /// A store of a node's.
+    Store(Arc<dyn EventStore>),
+}
+
+impl Source {
+    /// What a node keeps in a folder. The node may run: its log is shared.
+    ///
+    /// # Errors
+    /// When there is no log, or it cannot be used.
+    pub(super) fn data_dir(dir: &Path) -> Result<Self, Failure> {
+        let file = dir.join(SQLITE_FILE);
+        if !file.is_file() {
+            let message = format!("there is no {}", file.display());
+            return Err(Failure::new(Exit::NotFound, "no_log", message)
+                .hint("name the folder of the node's data, or that of `log_store.path` in its settings"));
+        }
+        let boot = BootClock::system()
+            .map_err(|error| Failure::new(Exit::Failed, "no_boot_clock", chain(&error)))?;
+        let log = SqliteLog::open(dir, boot).map_err(|error| {
+            let is_damaged = matches!(error, OpenLogError::Damaged { .. });
+            let exit = if is_damaged { Exit::Refused } else { Exit::Failed };
+            Failure::new(exit, "log_store_unusable", chain(&error))
+        })?;
+        Ok(Self::Store(Arc::new(log)))
+    }
+
+    /// The state of a space.
+    ///
+    /// # Errors
+    /// When there is no such space, or it cannot be read.
+    pub(super) async fn state(&self, space: &SpaceName) -> Result<SpaceState, Failure> {
+        match self {
+            Self::Node(client) => {
+                let bytes = client.send_bytes(Method::GET, &place(space, ""), None).await?;
+                let shown: ShownState = serde_json::from_slice(&bytes).map_err(|_| not_events(client))?;
+                shown.state().ok_or_else(|| not_events(client))
+            }
+            Self::Store(store) => {
+                store.state(space).await.map_err(|error| unreadable(&error))?.ok_or_else(|| {
+                    Failure::new(Exit::NotFound, "unknown_space", format!("there is no space `{space}`"))
+                })
+            }
+        }
+    }
+
+    /// Events from `from` on, at most `count` and at least one if there is any.
+    ///
+    /// # Errors
+    /// When they cannot be read, or what is there are no events.
+    pub(super) async fn events(
+        &self,
+        space: &SpaceName,
+        from: Seq,
+        count: usize,
+    ) -> Result<Vec<Event>, Failure> {
+        match self {
+            Self::Node(client) => match ask(client, space, from, count).await {
+                // It broke off in the middle; by itself the first says why, or the next does.
+                Err(failure) if failure.exit == Exit::Unreachable && count > 1 => {
+                    ask(client, space, from, 1).await
+                }
+                answered => answered,
+            },
+            Self::Store(store) => {
+                let limit = ReadLimit { count, ..ReadLimit::default() };
+                store.read(space, from, limit).await.map_err(|error| unreadable(&error))
+            }
+        }
+    }
+}
+
+async fn ask(client: &Client, space: &SpaceName, from: Seq, count: usize) -> Result<Vec<Event>, Failure> {
+    let path = place(space, &format!("/events?from={from}&limit={count}&signatures=true"));
+    let bytes: Bytes = client.send_bytes(Method::GET, &path, None).await.map_err(damaged_there)?;
+    let shown: Vec<ShownEvent<'_>> = serde_json::from_slice(&bytes).map_err(|_| not_events(client))?;
+    let events: Option<Vec<Event>> = shown.iter().map(ShownEvent::event).collect();
+    events.ok_or_else(|| {
+        Failure::new(Exit::Refused, "log_offends", format!("an event from {from} on is none at all"))
+    })
+}
+
+/// A node that finds its own log damaged has found the offender.
+fn damaged_there(failure: Failure) -> Failure {
+    if failure.code == "log_damaged" { Failure { exit: Exit::Refused, ..failure } } else { failure }
+}
+
+fn unreadable(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Damaged { what, .. } => Failure::new(Exit::Refused, "log_damaged", what.clone())
+            .hint("restore a backup, or recover the space from a copy"),
+        other @ (StoreError::Refused { .. } | StoreError::Unknown { .. } | _) => {
+            Failure::new(Exit::Failed, "log_unreadable", chain(other))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ShownState {
+    next: u64,
+    hash: String,
+    epoch: u64,
+    incarnation: String,
+}
+
+impl ShownState {
+    fn state(&self) -> Option<SpaceState> {
+        Some(SpaceState {
+            incarnation: Incarnation(bytes(&self.incarnation)?),
+            epoch: Epoch(self.epoch),
+            head: Head { next: Seq(self.next), hash: Digest(bytes(&self.hash)?) },
+        })
+    }
+}
+
+/// An event as the API shows it.
+#[derive(Deserialize)]
+struct ShownEvent<'a> {
+    seq: u64,
+    epoch: u64,
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    prev: String,
+    hash: String,
+    author: String,
+    holder: String,
+    signature: Option<String>,
+}
+
+impl ShownEvent<'_> {
+    /// The event, if it is one at all; whether it is a good one is for the verifier to say.
+    fn event(&self) -> Option<Event> {
+        let signature = match &self.signature {
+            Some(hex) => Some(BatchSignature(bytes(hex)?)),
+            None => None,
+        };
+        Some(Event {
+            seq: Seq(self.seq),
+            epoch: Epoch(self.epoch),
+            id: IntentId::new(&self.id).ok()?,
+            author: AuthorId(bytes(&self.author)?),
+            holder: AuthorId(bytes(&self.holder)?),
+            kind: EventType::new(&self.kind).ok()?,
+            payload: Payload::stored(self.payload.get().as_bytes()).ok()??,
+            prev: Digest(bytes(&self.prev)?),
+            hash: Digest(bytes(&self.hash)?),
+            signature,
+        })
+    }
+}
+
+fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {
+    HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
+}
