@@ -182,10 +182,15 @@ impl Desk {
     ) -> Result<Result<SpaceState, SealError>, String> {
         let Backend { store, registry } = self.backend()?;
         let lease = registry.lease(space).await.map_err(|error| chain(&error))?;
-        if let Some(lease) = lease.filter(|lease| lease.holder.node != peer) {
-            return Err(format!("ed25519:{} holds the space, and alone may seal it", lease.holder.node));
-        }
-        if self.epoch_near(store.as_ref(), space, epoch).await? != epoch {
+        let is_granted = match lease {
+            Some(lease) if lease.holder.node != peer => {
+                return Err(format!("ed25519:{} holds the space, and alone may seal it", lease.holder.node));
+            }
+            Some(lease) => lease.epoch == epoch,
+            // It ran out, or was forgotten.
+            None => false,
+        };
+        if !is_granted && self.epoch_near(store.as_ref(), space, epoch).await? != epoch {
             return Err(format!("epoch {epoch} is too far above that of the log"));
         }
         Ok(store.seal(space, epoch, first).await)
