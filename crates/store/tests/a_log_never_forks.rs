@@ -69,6 +69,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Told {
     tried: Vec<String>,
     placed: BTreeMap<String, Placed>,
+    /// Of each that was called not appended, or of unknown fate, whether it may still be there.
+    may_be_there: BTreeMap<String, bool>,
 }
 
 impl Told {
@@ -78,9 +80,10 @@ impl Told {
                 let first = *self.placed.entry(id.to_owned()).or_insert(placed);
                 assert_eq!(first, placed, "{id}: the same id again returns the first result");
             }
-            Err(AppendError::Unknown { .. }) => {}
+            Err(AppendError::Unknown { .. }) => drop(self.may_be_there.insert(id.to_owned(), true)),
             Err(AppendError::NotAppended { .. }) => {
                 assert!(!self.placed.contains_key(id), "{id} was acknowledged");
+                self.may_be_there.entry(id.to_owned()).or_insert(false);
             }
             Err(other) => panic!("{id}: {other}"),
         }
@@ -168,11 +171,14 @@ fn run_watched(
     watch.verified(&space)
 }
 
-/// What was acknowledged can be found, wherever the log stands.
+/// What was acknowledged can be found, wherever the log stands; what was called not appended cannot.
 fn acknowledged_is_there(team: &Team, space: &SpaceName, told: &Told) {
     let (store, _) = team.backend();
     for (id, placed) in &told.placed {
         assert_eq!(block_on(store.find(space, &intent(id).id)).unwrap(), Some(*placed), "{id}");
+    }
+    for (id, _) in told.may_be_there.iter().filter(|(id, may)| !**may && !told.placed.contains_key(*id)) {
+        assert_eq!(block_on(store.find(space, &intent(id).id)).unwrap(), None, "{id} was not appended");
     }
 }
 
@@ -255,6 +261,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::Unreachable),
         1 => Just(Outcome::LoseRequest),
         1 => Just(Outcome::LoseAnswer),
+        1 => Just(Outcome::Late),
         1 => Just(Outcome::Garble),
     ]
 }

@@ -28,6 +28,8 @@ pub enum Outcome {
     LoseRequest,
     /// It is carried out, and the answer is lost.
     LoseAnswer,
+    /// It arrives when nobody waits for it any more: before the call after it.
+    Late,
     /// It is carried out, and the answer is nonsense.
     Garble,
 }
@@ -44,6 +46,7 @@ struct Wires {
     cut: BTreeSet<(AuthorId, AuthorId)>,
     outcomes: VecDeque<Outcome>,
     calls: Vec<(u32, Vec<u8>)>,
+    late: Vec<(Desk, AuthorId, u32, Vec<u8>)>,
 }
 
 impl Network {
@@ -97,6 +100,10 @@ impl Caller for Line {
         body: Vec<u8>,
     ) -> Answer<'a, Result<Vec<u8>, CallFailed>> {
         Box::pin(async move {
+            let late = std::mem::take(&mut self.network.lock().late);
+            for (desk, node, method, body) in late {
+                let _nobody_hears = desk.serve(node, method, body).await;
+            }
             let (desk, outcome) = {
                 let mut wires = self.network.lock();
                 wires.calls.push((method, body.clone()));
@@ -108,6 +115,10 @@ impl Caller for Line {
                 return Err(CallFailed::Unreachable);
             };
             if outcome == Outcome::LoseRequest {
+                return Err(CallFailed::Silent);
+            }
+            if outcome == Outcome::Late {
+                self.network.lock().late.push((desk, self.node, method, body));
                 return Err(CallFailed::Silent);
             }
             let reply = desk.serve(self.node, method, body).await;
