@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeMap,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -91,8 +92,8 @@ impl Told {
 }
 
 fn run(steps: &[Step], open: Open, clock: &Arc<ManualClock>, forget: &dyn Fn()) -> Vec<Event> {
-    let open = Arc::new(open);
-    let again = Arc::clone(&open);
+    let open = Rc::new(open);
+    let again = Rc::clone(&open);
     run_watched(steps, Box::new(move || open()), Box::new(move || again()), clock, forget)
 }
 

@@ -161,10 +161,9 @@ fn a_member_that_does_not_hold_says_who_does() {
     let forward = Forward { space, intent: intent("b"), author: carol.id(), epoch: Epoch(1), hops: 2 };
     let to = Reach { node: bob.id(), url: None };
     let by_carol = RemoteForwarder::new(office.network.caller(carol.id()), None);
-    match block_on(by_carol.forward(&to, forward)).unwrap() {
-        Reply::Redirect(Some(lease)) => assert_eq!(lease.holder.node, alice.id()),
-        other => panic!("bob does not hold it: {other:?}"),
-    }
+    let reply = block_on(by_carol.forward(&to, forward)).unwrap();
+    let Reply::Redirect(Some(lease)) = reply else { panic!("bob does not hold it: {reply:?}") };
+    assert_eq!(lease.holder.node, alice.id());
 }
 
 /// What alice has said once, word for word, mallory says again as herself.

@@ -125,7 +125,9 @@ impl Caller for Line {
             match outcome {
                 Outcome::LoseAnswer => Err(CallFailed::Silent),
                 Outcome::Garble => Ok(b"nonsense".to_vec()),
-                _ => reply.map_err(CallFailed::Refused),
+                Outcome::Answered | Outcome::Unreachable | Outcome::LoseRequest | Outcome::Late => {
+                    reply.map_err(CallFailed::Refused)
+                }
             }
         })
     }

@@ -123,10 +123,9 @@ impl Desk {
     }
 
     async fn carry_out(&self, peer: AuthorId, request: Request) -> Result<Vec<u8>, String> {
-        let request = match request {
-            Request::Forward(forward) => return Ok(self.forward(peer, forward).await.encode()),
-            request => request,
-        };
+        if let Request::Forward(forward) = request {
+            return Ok(self.forward(peer, forward).await.encode());
+        }
         let Backend { store, registry } = self.backend()?;
         Ok(match request {
             Request::Forward(_) => return Err("forwards are taken above".to_owned()),
