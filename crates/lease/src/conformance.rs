@@ -22,12 +22,14 @@
 mod copies;
 mod ground;
 mod invariants;
+mod network;
 
 use std::{sync::Arc, time::Duration};
 
 pub use self::ground::{
     Fault, FaultyStore, ForgetfulRegistry, ManualClock, Member, Open, Team, block_on, intent, writer,
 };
+pub use self::network::{Network, Outcome, over_calls, parts};
 use crate::{AppendError, LeaseError, LeaseSettings, ReadLimit, Seq, SpaceName};
 
 /// Runs every check, each on a backend of its own that `make` makes handles on, by the name of the check. The

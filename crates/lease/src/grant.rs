@@ -8,11 +8,15 @@
 //! # }
 //! ```
 
+use std::collections::BTreeSet;
+
 use bft_json_crdt::{AuthorId, Keypair};
 
 use crate::{
     event::{BatchSignature, Epoch, Event, Head, Incarnation, Intent, signed_words},
-    name::SpaceName,
+    limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
+    name::{IntentId, SpaceName},
+    remote::Draft,
     rules::Bid,
 };
 
@@ -60,6 +64,13 @@ impl Grant {
     /// About 15 µs, and 1 µs for each intent. Without intents: `None`.
     pub(crate) fn batch(&self, head: Head, intents: &[(Intent, AuthorId)], key: &Keypair) -> Option<Batch> {
         debug_assert_eq!(key.author(), self.holder, "a grant is used by its holder");
+        let (mut events, end) = self.chain(head, intents);
+        events.last_mut()?.signature = Some(BatchSignature(key.sign(&signed_words(&end.hash))));
+        Some(Batch { grant: self.clone(), head, end, events })
+    }
+
+    /// Puts intents into a chain behind `head`, and returns where it ends.
+    fn chain(&self, head: Head, intents: &[(Intent, AuthorId)]) -> (Vec<Event>, Head) {
         let mut end = head;
         let mut events = Vec::with_capacity(intents.len());
         for (intent, author) in intents {
@@ -80,9 +91,43 @@ impl Grant {
             end = Head { next: end.next.plus(1), hash: event.hash };
             events.push(event);
         }
-        events.last_mut()?.signature = Some(BatchSignature(key.sign(&signed_words(&end.hash))));
-        Some(Batch { grant: self.clone(), head, end, events })
+        (events, end)
     }
+}
+
+/// Why a batch of another node's is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchRefused {
+    /// It appends nothing.
+    #[error("the batch is empty")]
+    Empty,
+    /// Split it.
+    #[error(
+        "the batch has {events} events with {bytes} bytes of payloads, it takes {events_max} with {bytes_max}"
+    )]
+    TooLarge {
+        /// Events in it.
+        events: usize,
+        /// At most.
+        events_max: usize,
+        /// Bytes of their payloads.
+        bytes: usize,
+        /// At most, if there are several.
+        bytes_max: usize,
+    },
+    /// An id stands twice in it.
+    #[error("intent {0} stands twice in the batch")]
+    IntentTwice(IntentId),
+    /// Its epoch was never granted.
+    #[error("a batch needs an epoch")]
+    NoEpoch,
+    /// Whoever sent it is not its holder, or it was altered, or is for another place.
+    #[error("the batch is not signed by ed25519:{holder}, who sends it")]
+    Forged {
+        /// Who has sent it.
+        holder: AuthorId,
+    },
 }
 
 /// Events that land together right after a certain head, or not at all.
@@ -95,6 +140,38 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Makes a batch anew that another node, which has proved its key, wants to have appended as the holder. Its
+    /// events are computed here, so that nothing in them is taken on trust; that the holder meant exactly these, in
+    /// this place, says its signature. Whether it may is for the store to say, as with any batch.
+    ///
+    /// About 50 µs, and 1 µs for each intent.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn receive(draft: Draft, holder: AuthorId) -> Result<Self, BatchRefused> {
+        let Draft { space, incarnation, epoch, head, intents, signature } = draft;
+        let (events, bytes) = (intents.len(), intents.iter().map(|(it, _)| it.payload.bytes().len()).sum());
+        let (events_max, bytes_max) = (BATCH_EVENTS_MAX, BATCH_BYTES_MAX);
+        if events > events_max || (bytes > bytes_max && events > 1) {
+            return Err(BatchRefused::TooLarge { events, events_max, bytes, bytes_max });
+        }
+        if epoch == Epoch::NONE {
+            return Err(BatchRefused::NoEpoch);
+        }
+        let mut ids = BTreeSet::new();
+        if let Some((twice, _)) = intents.iter().find(|(intent, _)| !ids.insert(&intent.id)) {
+            return Err(BatchRefused::IntentTwice(twice.id.clone()));
+        }
+        let grant = Grant::new(space, incarnation, epoch, holder);
+        let (mut events, end) = grant.chain(head, &intents);
+        let last = events.last_mut().ok_or(BatchRefused::Empty)?;
+        if !holder.verify(&signed_words(&end.hash), &signature.0) {
+            return Err(BatchRefused::Forged { holder });
+        }
+        last.signature = Some(signature);
+        Ok(Self { grant, head, end, events })
+    }
+
     /// Returns the grant that it is made under.
     #[must_use]
     pub fn grant(&self) -> &Grant {

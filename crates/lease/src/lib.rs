@@ -48,6 +48,7 @@ pub mod name;
 pub mod part;
 pub mod payload;
 pub mod registry;
+pub mod remote;
 pub mod rules;
 pub mod verify;
 
@@ -64,5 +65,6 @@ pub use name::{EventType, IntentId, NameError, Place, SpaceName};
 pub use part::Part;
 pub use payload::{Payload, PayloadError};
 pub use registry::{AcquireError, Ask, LeaseRegistry, RegistryError, RenewError};
+pub use remote::{CallFailed, Caller, Coordinator, Desk, RemoteForwarder, RemoteLog};
 pub use rules::{Bid, Divergence, Lost, Misfit, Seen, SpaceState, Verdict, Writer};
 pub use verify::{Offence, Verifier, verify};

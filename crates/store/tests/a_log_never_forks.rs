@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeMap,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,7 @@ use std::{
 
 use gangline_lease::{
     AppendError, Event, Placed, SpaceName,
-    conformance::{Fault, ManualClock, Member, Open, Team, block_on, intent},
+    conformance::{Fault, ManualClock, Member, Network, Open, Outcome, Team, block_on, intent, over_calls},
 };
 use gangline_store::{BootClock, GitLog, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
 use proptest::prelude::*;
@@ -69,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Told {
     tried: Vec<String>,
     placed: BTreeMap<String, Placed>,
+    /// Of each that was called not appended, or of unknown fate, whether it may still be there.
+    may_be_there: BTreeMap<String, bool>,
 }
 
 impl Told {
@@ -78,9 +81,10 @@ impl Told {
                 let first = *self.placed.entry(id.to_owned()).or_insert(placed);
                 assert_eq!(first, placed, "{id}: the same id again returns the first result");
             }
-            Err(AppendError::Unknown { .. }) => {}
+            Err(AppendError::Unknown { .. }) => drop(self.may_be_there.insert(id.to_owned(), true)),
             Err(AppendError::NotAppended { .. }) => {
                 assert!(!self.placed.contains_key(id), "{id} was acknowledged");
+                self.may_be_there.entry(id.to_owned()).or_insert(false);
             }
             Err(other) => panic!("{id}: {other}"),
         }
@@ -88,7 +92,21 @@ impl Told {
 }
 
 fn run(steps: &[Step], open: Open, clock: &Arc<ManualClock>, forget: &dyn Fn()) -> Vec<Event> {
+    let open = Rc::new(open);
+    let again = Rc::clone(&open);
+    run_watched(steps, Box::new(move || open()), Box::new(move || again()), clock, forget)
+}
+
+/// Runs the steps on one way to the backend, and looks at it by another, on which nothing is lost.
+fn run_watched(
+    steps: &[Step],
+    open: Open,
+    watch: Open,
+    clock: &Arc<ManualClock>,
+    forget: &dyn Fn(),
+) -> Vec<Event> {
     let team = Team::new(Arc::clone(clock), open);
+    let watch = Team::new(Arc::clone(clock), watch);
     let space = SpaceName::new("s").unwrap();
     let mut nodes: Vec<Member> = (0..NODES).map(|n| team.member(n as u8 + 1)).collect();
     let mut told = Told::default();
@@ -113,16 +131,20 @@ fn run(steps: &[Step], open: Open, clock: &Arc<ManualClock>, forget: &dyn Fn()) 
                 let (authority, space) = (nodes[*other].authority.clone(), space.clone());
                 let meanwhile = intent(&format!("meanwhile{n}"));
                 let is_paused = Arc::clone(&is_paused);
+                let (forwarder, asleep) = (team.forwarder.clone(), nodes[*node].authority.downgrade());
                 nodes[*node].store.fail_next(Fault::Pause(Box::new(move || {
                     clock.advance(ms);
                     // A node that is paused cannot be waited for, and here is only one thread.
                     if is_paused.swap(true, Ordering::SeqCst) {
                         return;
                     }
+                    let asleep = asleep.upgrade();
+                    asleep.iter().for_each(|asleep| forwarder.leave(asleep.node()));
                     // It may take the space, or fail to: the paused node may even be the holder.
                     if block_on(authority.acquire(&space)).is_ok() {
                         block_on(authority.submit(&space, meanwhile)).ok();
                     }
+                    asleep.iter().for_each(|asleep| forwarder.join(asleep));
                     is_paused.store(false, Ordering::SeqCst);
                 })));
             }
@@ -130,30 +152,34 @@ fn run(steps: &[Step], open: Open, clock: &Arc<ManualClock>, forget: &dyn Fn()) 
             Step::Advance(ms) => clock.advance(Duration::from_millis(*ms)),
             Step::Renew(node) => block_on(nodes[*node].authority.renew_due()),
             Step::Acquire(node) => drop(block_on(nodes[*node].authority.acquire(&space))),
-            Step::Release(node) => block_on(nodes[*node].authority.release(&space)).unwrap(),
+            // What the registry does not hear runs out.
+            Step::Release(node) => drop(block_on(nodes[*node].authority.release(&space))),
             Step::Restart(node) => nodes[*node] = team.member(*node as u8 + 1),
             Step::Cut(node) => team.forwarder.leave(nodes[*node].node()),
             Step::Heal => nodes.iter().for_each(|node| team.forwarder.join(&node.authority)),
             Step::ForgetLeases => forget(),
         }
-        acknowledged_is_there(&team, &space, &told);
+        acknowledged_is_there(&watch, &space, &told);
     }
     // Faults end; then whoever asks gets to know.
     team.clock.advance(Duration::from_secs(60));
-    let nodes: Vec<Member> = (0..NODES).map(|n| team.member(n as u8 + 1)).collect();
+    let nodes: Vec<Member> = (0..NODES).map(|n| watch.member(n as u8 + 1)).collect();
     for (n, id) in told.tried.clone().iter().enumerate() {
         told.append(&nodes[n % NODES], &space, id);
         assert!(told.placed.contains_key(id), "{id} is resolved when nothing is broken");
     }
-    check(&team, &space, &told);
-    team.verified(&space)
+    check(&watch, &space, &told);
+    watch.verified(&space)
 }
 
-/// What was acknowledged can be found, wherever the log stands.
+/// What was acknowledged can be found, wherever the log stands; what was called not appended cannot.
 fn acknowledged_is_there(team: &Team, space: &SpaceName, told: &Told) {
     let (store, _) = team.backend();
     for (id, placed) in &told.placed {
         assert_eq!(block_on(store.find(space, &intent(id).id)).unwrap(), Some(*placed), "{id}");
+    }
+    for (id, _) in told.may_be_there.iter().filter(|(id, may)| !**may && !told.placed.contains_key(*id)) {
+        assert_eq!(block_on(store.find(space, &intent(id).id)).unwrap(), None, "{id} was not appended");
     }
 }
 
@@ -173,6 +199,19 @@ fn in_memory(steps: &[Step]) -> Vec<Event> {
     let forgetful = registry.clone();
     let open: Open = Box::new(move || (Arc::new(store.clone()), Arc::new(registry.clone())));
     run(steps, open, &clock, &move || forgetful.forget())
+}
+
+/// At another node, with calls that get lost in any way.
+fn over_lossy_calls(steps: &[Step], outcomes: &[Outcome]) -> Vec<Event> {
+    let clock = ManualClock::new();
+    let store = MemoryEventStore::new();
+    let registry = MemoryLeaseRegistry::new(Arc::clone(&clock) as _);
+    let forgetful = registry.clone();
+    let watch: Open = Box::new(move || (Arc::new(store.clone()), Arc::new(registry.clone())));
+    let (network, (store, there)) = (Network::default(), watch());
+    let open = over_calls(&network, &clock, Box::new(move || (Arc::clone(&store), Arc::clone(&there))));
+    network.next(outcomes.iter().copied());
+    run_watched(steps, open, watch, &clock, &move || forgetful.forget())
 }
 
 fn in_sqlite(steps: &[Step]) -> Vec<Event> {
@@ -217,6 +256,29 @@ proptest! {
     }
 }
 
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        6 => Just(Outcome::Answered),
+        1 => Just(Outcome::Unreachable),
+        1 => Just(Outcome::LoseRequest),
+        1 => Just(Outcome::LoseAnswer),
+        1 => Just(Outcome::Late),
+        1 => Just(Outcome::Garble),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_log_over_lossy_calls_never_forks(
+        steps in proptest::collection::vec(step(), 1..40),
+        outcomes in proptest::collection::vec(outcome(), 0..400),
+    ) {
+        over_lossy_calls(&steps, &outcomes);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -225,5 +287,6 @@ proptest! {
         let expected = in_memory(&steps);
         prop_assert_eq!(&expected, &in_sqlite(&steps), "byte for byte");
         prop_assert_eq!(&expected, &in_git(&steps), "byte for byte");
+        prop_assert_eq!(&expected, &over_lossy_calls(&steps, &[]), "also at another node");
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::drive_link;
@@ -43,6 +44,8 @@ pub(crate) struct Connection<S> {
     pub(crate) is_dialer: bool,
     /// The encrypted channel's name, if it ends in this program.
     pub(crate) channel: Option<[u8; 32]>,
+    /// Ends the session in an orderly way.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Runs a session to its end.
@@ -63,7 +66,7 @@ where
             .to_owned();
         return Outcome { reason: CloseReason::Refused { reason }, was_established: false };
     }
-    let Connection { stream, traffic, .. } = connection;
+    let Connection { stream, traffic, stop, .. } = connection;
     peer.begin_session(Arc::clone(&traffic), hub.now_ms());
     let settings = &hub.settings.session;
     let socket = Socket::new(stream, settings);
@@ -88,6 +91,7 @@ where
         socket,
         traffic,
         start,
+        stop,
         is_receiving: false,
         work: None,
         reading: None,
@@ -119,6 +123,7 @@ struct Driver<'a, S> {
     socket: Socket<S>,
     traffic: Arc<Traffic>,
     start: Instant,
+    stop: CancellationToken,
     is_receiving: bool,
     /// Decoding, applying or storing a batch.
     work: Option<Job>,
@@ -156,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     Err(RecvError::Lagged(_)) => Event::Input(Input::Evicted(Evicted::Unknown)),
                     Err(RecvError::Closed) => Event::Input(Input::Stop),
                 },
-                () = self.hub.stop.cancelled(), if !is_stopping => {
+                () = self.stop.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     self.is_receiving = false;
                     Event::Input(Input::Stop)

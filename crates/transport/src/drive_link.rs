@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::calls::{CallResult, PING};
@@ -45,7 +46,7 @@ where
         let reason = CloseReason::Lost { error: "this system gives no random bytes".to_owned() };
         return Outcome { reason, was_established: false };
     };
-    let Connection { stream, traffic, is_dialer, channel, .. } = connection;
+    let Connection { stream, traffic, is_dialer, channel, stop, .. } = connection;
     peer.begin_session(Arc::clone(&traffic), hub.now_ms());
     let settings = &hub.settings.session;
     let origin = hub.origin();
@@ -71,6 +72,7 @@ where
         socket: Socket::new(stream, settings),
         traffic,
         start: Instant::now(),
+        stop,
         is_receiving: false,
         raw: VecDeque::new(),
         shown: Vec::new(),
@@ -116,6 +118,7 @@ struct Driver<'a, S> {
     socket: Socket<S>,
     traffic: Arc<Traffic>,
     start: Instant,
+    stop: CancellationToken,
     is_receiving: bool,
     /// Frames that were received and not decoded yet.
     raw: VecDeque<RawFrame>,
@@ -167,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Some((at, seq)) = durable.next() => Event::Input(LinkInput::Durable(at, seq)),
                 Some(evicted) = evictions.next() => Event::Input(LinkInput::Evicted(evicted)),
                 Some(command) = told.recv() => Event::Command(command),
-                () = self.hub.stop.cancelled(), if !is_stopping => {
+                () = self.stop.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     self.is_receiving = false;
                     Event::Input(LinkInput::Stop)

@@ -18,6 +18,7 @@ use crate::links::Links;
 use crate::peers::{Peers, PeersSnapshot};
 use crate::penalties::Penalties;
 use crate::session::{Applied, SessionSettings};
+use crate::visits::Visits;
 
 /// Bounds of a node's transport. Times are milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,14 @@ pub struct TransportSettings {
     pub heavy_ops: usize,
     /// Most heavy batches in work at a time; others wait, and their peers with them.
     pub heavy_jobs_max: usize,
+    /// Most sessions at a time that are opened for calls alone.
+    pub visits_max: usize,
+    /// A session that was opened for calls is closed when nobody has called for that long; longer than any call takes.
+    pub visit_idle_ms: u64,
+    /// How long such a session may take to be opened.
+    pub visit_connect_ms: u64,
+    /// A node that could not be visited is not tried again before that.
+    pub visit_pause_ms: u64,
 }
 
 impl Default for TransportSettings {
@@ -58,6 +67,10 @@ impl Default for TransportSettings {
             heavy_bytes: 64 << 10,
             heavy_ops: 32,
             heavy_jobs_max: 2,
+            visits_max: 64,
+            visit_idle_ms: 60_000,
+            visit_connect_ms: 2_000,
+            visit_pause_ms: 5_000,
         }
     }
 }
@@ -113,6 +126,7 @@ impl Transport {
             peers: Arc::default(),
             links: Links::default(),
             penalties: Penalties::default(),
+            visits: Visits::default(),
             tasks: TaskTracker::new(),
             next_origin: AtomicU64::new(1),
         };
@@ -192,6 +206,7 @@ pub(crate) struct Hub {
     pub(crate) peers: Arc<Peers>,
     pub(crate) links: Links,
     pub(crate) penalties: Penalties,
+    pub(crate) visits: Visits,
     pub(crate) tasks: TaskTracker,
     pub(crate) heavy: Arc<Semaphore>,
     wall: WallClock,

@@ -29,6 +29,7 @@ mod gate;
 mod hub;
 pub mod link;
 mod links;
+pub mod logs;
 mod metered;
 mod peers;
 mod penalties;
@@ -38,6 +39,7 @@ pub mod session;
 mod socket;
 mod tls;
 mod url;
+mod visits;
 
 pub use backoff::{Backoff, BackoffSettings, RENDEZVOUS_ERROR_THRESHOLD, Severity};
 pub use calls::{CallError, CallFuture, CallHandler, CallResult, NoCalls, PING};

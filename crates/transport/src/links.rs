@@ -30,7 +30,7 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 /// The links that are up.
 pub(crate) struct Links {
     by_id: Mutex<BTreeMap<u64, Up>>,
-    /// Counts what peers said they hold.
+    /// Counts links that came and went, and what peers said they hold.
     news: watch::Sender<u64>,
 }
 
@@ -51,6 +51,7 @@ impl Default for Links {
 impl Links {
     pub(crate) fn begin(&self, id: u64, peer: AuthorId, commands: mpsc::Sender<Command>) {
         self.lock().insert(id, Up { peer, commands, held: BTreeMap::new(), presence: None });
+        self.news.send_modify(|news| *news += 1);
     }
 
     pub(crate) fn end(&self, id: u64) {
@@ -71,6 +72,26 @@ impl Links {
         if let Some(up) = self.lock().get_mut(&id) {
             up.presence = Some(presence);
         }
+    }
+
+    /// Tells whether a peer can be called.
+    pub(crate) fn has(&self, peer: &AuthorId) -> bool {
+        self.lock().values().any(|up| up.peer == *peer)
+    }
+
+    /// The key that the peer at a place of the list has proved.
+    pub(crate) fn key_of(&self, id: u64) -> Option<AuthorId> {
+        self.lock().get(&id).map(|up| up.peer)
+    }
+
+    /// Wakes those who wait for a link that will not come.
+    pub(crate) fn tell(&self) {
+        self.news.send_modify(|news| *news += 1);
+    }
+
+    /// Tells when links come, go, or say something.
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Up>> {

@@ -153,6 +153,13 @@ impl Peers {
         self.add(&mut self.lock(), Direction::Outbound, Some(url), None, now_ms)
     }
 
+    /// The key that the node at a URL has proved.
+    pub(crate) fn key_at(&self, url: &str) -> Option<AuthorId> {
+        let inner = self.lock();
+        let mut there = inner.by_id.values().filter(|slot| slot.status.url.as_deref() == Some(url));
+        there.find_map(|slot| slot.status.key)
+    }
+
     pub(crate) fn snapshot(&self) -> PeersSnapshot {
         let inner = self.lock();
         let mut snapshot = inner.ended.clone();

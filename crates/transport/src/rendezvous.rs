@@ -10,7 +10,7 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::backoff::{Backoff, Severity};
+use crate::backoff::{Backoff, BackoffSettings, Severity};
 use crate::drive::{Connection, run};
 use crate::hub::{Hub, Transport};
 use crate::metered::Metered;
@@ -26,7 +26,7 @@ pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
 
 /// Why a rendezvous could not be reached.
 #[derive(Debug, thiserror::Error)]
-enum DialError {
+pub(crate) enum DialError {
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
     #[error(transparent)]
@@ -43,9 +43,17 @@ impl Transport {
     ///
     /// Needs a tokio runtime.
     pub fn dial(&self, url: PeerUrl, jitter: Jitter) {
+        self.dial_with(url, self.hub.settings.backoff, jitter);
+    }
+
+    /// Keeps a session as [`Transport::dial`] does, with delays of its own between attempts: for a node that others
+    /// cannot do without. [`Transport::key_at`] says who is there.
+    ///
+    /// Needs a tokio runtime.
+    pub fn dial_with(&self, url: PeerUrl, backoff: BackoffSettings, jitter: Jitter) {
         let hub = Arc::clone(&self.hub);
         let peer = hub.peers.add_rendezvous(url.to_string(), hub.now_ms());
-        let backoff = Backoff::new(hub.settings.backoff);
+        let backoff = Backoff::new(backoff);
         let dialer = Dialer { backoff, hub, peer, url, jitter, tls: None };
         self.hub.tasks.spawn(dialer.run());
     }
@@ -83,7 +91,7 @@ impl Dialer {
         self.peer.connecting(self.hub.now_ms());
         let limit_ms = self.hub.settings.connect_ms;
         let connected = tokio::select! {
-            result = timeout(Duration::from_millis(limit_ms), connect(&self.url, &mut self.tls, self.hub.identity.is_some())) => {
+            result = timeout(Duration::from_millis(limit_ms), connect(&self.hub, &self.url, &mut self.tls)) => {
                 result.unwrap_or(Err(DialError::Timeout(limit_ms)))
             }
             () = self.hub.stop.cancelled() => return,
@@ -130,11 +138,12 @@ impl Dialer {
 /// stream that is returned.
 ///
 /// Version 2 is offered by a header and, for what looks at URLs only, by the query; a node of version 1 ignores both.
-async fn connect(
+pub(crate) async fn connect(
+    hub: &Hub,
     url: &PeerUrl,
     tls: &mut Option<TlsDialer>,
-    offers_v2: bool,
 ) -> Result<Connection<Stream>, DialError> {
+    let offers_v2 = hub.identity.is_some();
     let handshake = |error| DialError::Handshake(Box::new(error));
     let stream = TcpStream::connect((url.host(), url.port())).await.map_err(DialError::Connect)?;
     stream.set_nodelay(true).map_err(DialError::Connect)?;
@@ -153,7 +162,8 @@ async fn connect(
     let (stream, response) =
         client_async_with_config(request, stream, Some(config())).await.map_err(handshake)?;
     let is_v2 = offers_v2 && response.headers().get(SYNC_HEADER).is_some_and(|version| version == "2");
-    Ok(Connection { stream, traffic, is_v2, is_dialer: true, channel })
+    let stop = hub.stop.clone();
+    Ok(Connection { stream, traffic, is_v2, is_dialer: true, channel, stop })
 }
 
 /// The machine's authorities are read on a thread of its own, once it has some.

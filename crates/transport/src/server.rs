@@ -109,7 +109,8 @@ impl Transport {
             let traffic = Arc::default();
             let io = Metered::new(TokioIo::new(io), Arc::clone(&traffic));
             let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await;
-            let connection = Connection { stream, traffic, is_v2, is_dialer: false, channel };
+            let stop = hub.stop.clone();
+            let connection = Connection { stream, traffic, is_v2, is_dialer: false, channel, stop };
             let span = info_span!("peer", peer = label, direction = "inbound");
             async {
                 let outcome = Box::pin(run(&hub, &peer, &label, connection)).await;

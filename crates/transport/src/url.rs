@@ -82,6 +82,27 @@ pub enum UrlError {
 }
 
 impl PeerUrl {
+    /// Reads the address of a node as people know it, by its HTTP: `http://host[:port]` and `https://host[:port]`, the
+    /// latter perhaps with a pin. A `ws://` or `wss://` URL is taken as it is.
+    ///
+    /// ```
+    /// # use gangline_transport::PeerUrl;
+    /// assert_eq!(PeerUrl::of_node("http://other:3001/")?.to_string(), "ws://other:3001/crdt-sync");
+    /// assert_eq!(PeerUrl::of_node("https://other")?.to_string(), "wss://other/crdt-sync");
+    /// # Ok::<(), gangline_transport::UrlError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`UrlError`].
+    pub fn of_node(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(rest), _) => format!("ws://{rest}").parse(),
+            (_, Some(rest)) => format!("wss://{rest}").parse(),
+            _ => text.parse(),
+        }
+    }
+
     /// Returns the host, an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {

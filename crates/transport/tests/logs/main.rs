@@ -1,0 +1,12 @@
+//! Logs of several nodes, over real sockets on loopback. Nothing sleeps: tests wait for what they expect to see.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may panic"
+)]
+
+mod coordinators;
+mod forwards;
+mod harness;
+mod visits;
