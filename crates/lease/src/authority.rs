@@ -28,7 +28,7 @@ pub use self::{
 use crate::{
     access::Access,
     clock::{Clock, Moment, Random},
-    event::{Epoch, Event, Intent, Placed, Seq},
+    event::{Epoch, Event, Intent, Landed, Placed, Seq},
     event_store::{EventStore, ReadLimit, StoreError},
     forward::{Forward, Forwarder, Refused, Reply},
     lane::{Came, Full},
@@ -152,9 +152,17 @@ impl AppendAuthority {
     /// # Errors
     /// See [`AppendError`].
     pub async fn submit(&self, space: &SpaceName, intent: Intent) -> Result<Placed, AppendError> {
+        self.land(space, intent).await.map(|landed| landed.placed)
+    }
+
+    /// Appends an intent, as [`AppendAuthority::submit`], and tells whether it was in the log before.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn land(&self, space: &SpaceName, intent: Intent) -> Result<Landed, AppendError> {
         let id = intent.id.clone();
         match self.settle(space, intent, self.node(), HOPS_MAX).await {
-            Ok(placed) => Ok(placed),
+            Ok(landed) => Ok(landed),
             Err(Ended::Error(error)) => Err(error),
             // Not with hops left; and what was not handed on may be asked for again.
             Err(Ended::Redirect(_)) => Err(AppendError::Unknown { id }),
@@ -168,7 +176,8 @@ impl AppendAuthority {
             self.hear_of(&space, epoch);
         }
         match self.settle(&space, intent, author, hops.min(HOPS_MAX)).await {
-            Ok(placed) => Reply::Done(placed),
+            Ok(Landed { placed, is_new: true }) => Reply::Done(placed),
+            Ok(Landed { placed, is_new: false }) => Reply::Known(placed),
             Err(Ended::Redirect(lease)) => Reply::Redirect(lease),
             Err(Ended::Error(AppendError::IdReused { first, .. })) => {
                 Reply::Refused(Refused::IdReused(first))

@@ -140,6 +140,25 @@ pub struct Placed {
     pub content: Digest,
 }
 
+/// What an append has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landed {
+    /// Where the intent stands.
+    pub placed: Placed,
+    /// Whether it was not in the log before.
+    pub is_new: bool,
+}
+
+impl Landed {
+    pub(crate) fn new(placed: Placed) -> Self {
+        Self { placed, is_new: true }
+    }
+
+    pub(crate) fn known(placed: Placed) -> Self {
+        Self { placed, is_new: false }
+    }
+}
+
 /// The holder's signature over the last hash of a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BatchSignature(pub [u8; 64]);

@@ -37,8 +37,10 @@ pub struct Forward {
 /// What a node says to a forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It is in the log.
+    /// It has been appended.
     Done(Placed),
+    /// It was in the log already.
+    Known(Placed),
     /// This node does not hold the space, and did not hand the intent on. Go to that holder, if there is one.
     Redirect(Option<Lease>),
     /// Nobody will append it: see there.

@@ -8,12 +8,12 @@
 //! # }
 //! ```
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bft_json_crdt::{AuthorId, Keypair};
 
 use crate::{
-    event::{BatchSignature, Epoch, Event, Head, Incarnation, Intent, signed_words},
+    event::{BatchSignature, Epoch, Event, Head, Incarnation, Intent, Placed, signed_words},
     limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX},
     name::{IntentId, SpaceName},
     remote::Draft,
@@ -64,16 +64,18 @@ impl Grant {
     /// About 15 µs, and 1 µs for each intent. Without intents: `None`.
     pub(crate) fn batch(&self, head: Head, intents: &[(Intent, AuthorId)], key: &Keypair) -> Option<Batch> {
         debug_assert_eq!(key.author(), self.holder, "a grant is used by its holder");
-        let (mut events, end) = self.chain(head, intents);
-        events.last_mut()?.signature = Some(BatchSignature(key.sign(&signed_words(&end.hash))));
-        Some(Batch { grant: self.clone(), head, end, events })
+        let mut chain = self.chain(head, intents);
+        let signature = key.sign(&signed_words(&chain.end.hash));
+        chain.events.last_mut()?.signature = Some(BatchSignature(signature));
+        Some(Batch { inner: Arc::new(Inner { grant: self.clone(), head, chain }) })
     }
 
     /// Puts intents into a chain behind `head`, and returns where it ends.
-    fn chain(&self, head: Head, intents: &[(Intent, AuthorId)]) -> (Vec<Event>, Head) {
+    fn chain(&self, head: Head, intents: &[(Intent, AuthorId)]) -> Chain {
         let mut end = head;
-        let mut events = Vec::with_capacity(intents.len());
+        let (mut events, mut placed) = (Vec::with_capacity(intents.len()), Vec::with_capacity(intents.len()));
         for (intent, author) in intents {
+            let content = intent.content();
             let Intent { id, kind, payload } = intent.clone();
             let mut event = Event {
                 seq: end.next,
@@ -89,9 +91,10 @@ impl Grant {
             };
             event.hash = event.compute_hash(&self.space);
             end = Head { next: end.next.plus(1), hash: event.hash };
+            placed.push(Placed { seq: event.seq, epoch: event.epoch, hash: event.hash, content });
             events.push(event);
         }
-        (events, end)
+        Chain { events, placed, end }
     }
 }
 
@@ -130,13 +133,25 @@ pub enum BatchRefused {
     },
 }
 
-/// Events that land together right after a certain head, or not at all.
+/// Events that land together right after a certain head, or not at all. Clones are handles on the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
     grant: Grant,
     head: Head,
-    end: Head,
+    chain: Chain,
+}
+
+/// Events with their places, and where the log ends after them.
+#[derive(Debug, PartialEq, Eq)]
+struct Chain {
     events: Vec<Event>,
+    placed: Vec<Placed>,
+    end: Head,
 }
 
 impl Batch {
@@ -163,42 +178,49 @@ impl Batch {
             return Err(BatchRefused::IntentTwice(twice.id.clone()));
         }
         let grant = Grant::new(space, incarnation, epoch, holder);
-        let (mut events, end) = grant.chain(head, &intents);
-        let last = events.last_mut().ok_or(BatchRefused::Empty)?;
-        if !holder.verify(&signed_words(&end.hash), &signature.0) {
+        let mut chain = grant.chain(head, &intents);
+        let last = chain.events.last_mut().ok_or(BatchRefused::Empty)?;
+        if !holder.verify(&signed_words(&chain.end.hash), &signature.0) {
             return Err(BatchRefused::Forged { holder });
         }
         last.signature = Some(signature);
-        Ok(Self { grant, head, end, events })
+        Ok(Self { inner: Arc::new(Inner { grant, head, chain }) })
     }
 
     /// Returns the grant that it is made under.
     #[must_use]
     pub fn grant(&self) -> &Grant {
-        &self.grant
+        &self.inner.grant
     }
 
     /// Returns the space that it is for.
     #[must_use]
     pub fn space(&self) -> &SpaceName {
-        &self.grant.space
+        &self.inner.grant.space
     }
 
     /// Returns what it lands on.
     #[must_use]
     pub fn bid(&self) -> Bid {
-        Bid { incarnation: self.grant.incarnation, epoch: self.grant.epoch, head: self.head }
+        let Inner { grant, head, .. } = &*self.inner;
+        Bid { incarnation: grant.incarnation, epoch: grant.epoch, head: *head }
     }
 
     /// Returns where the log ends after it.
     #[must_use]
     pub fn end(&self) -> Head {
-        self.end
+        self.inner.chain.end
     }
 
     /// Returns its events, at least one.
     #[must_use]
     pub fn events(&self) -> &[Event] {
-        &self.events
+        &self.inner.chain.events
+    }
+
+    /// Returns what is kept of the intent of each event, in their order.
+    #[must_use]
+    pub fn placed(&self) -> &[Placed] {
+        &self.inner.chain.placed
     }
 }

@@ -56,7 +56,7 @@ pub use access::{Access, AccessError};
 pub use authority::{AppendAuthority, AppendError, LeaseError, Parts, Tail, WeakAuthority};
 pub use clock::{Answer, Clock, Moment, Random};
 pub use copying::{CopyError, Importer, Relation};
-pub use event::{BatchSignature, Epoch, Event, Head, Incarnation, Intent, Placed, Seq};
+pub use event::{BatchSignature, Epoch, Event, Head, Incarnation, Intent, Landed, Placed, Seq};
 pub use event_store::{AdoptError, AppendFailed, EventStore, ReadLimit, SealError, StoreError, Written};
 pub use forward::{Forward, ForwardError, Forwarder, LocalForwarder, Refused, Reply};
 pub use grant::{Batch, Grant};

@@ -38,8 +38,8 @@ impl Log {
         Self { access: Access::Copy, ..Self::new(state) }
     }
 
-    fn push(&mut self, event: &Event) {
-        self.intents.insert(event.id.clone(), event.placed());
+    fn push(&mut self, event: &Event, placed: Placed) {
+        self.intents.insert(event.id.clone(), placed);
         self.events.push(event.clone());
     }
 }
@@ -84,7 +84,7 @@ impl MemoryEventStore {
             Some(_) => spaces.entry(part.space().clone()).insert_entry(Log::copy(state)).into_mut(),
         };
         log.state = state;
-        part.events().iter().for_each(|event| log.push(event));
+        part.events().iter().for_each(|event| log.push(event, event.placed()));
         Ok(state)
     }
 
@@ -106,7 +106,7 @@ impl MemoryEventStore {
             return Ok(Written::Duplicate(known));
         }
         if let Some(log) = &mut log {
-            batch.events().iter().for_each(|event| log.push(event));
+            batch.events().iter().zip(batch.placed()).for_each(|(event, placed)| log.push(event, *placed));
             log.state.head = batch.end();
         }
         Ok(Written::Done(batch.end()))

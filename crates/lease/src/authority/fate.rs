@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     access::Access,
-    event::{Epoch, Placed},
+    event::{Epoch, Landed, Placed},
     event_store::StoreError,
     forward::Refused,
     lease::{Lease, Reach},
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Fate {
     /// It is in the log.
-    Placed(Placed),
+    Landed(Landed),
     /// Its id is in the log with other content.
     IdReused(Placed),
     /// Another node holds the space. It was not appended here.

@@ -9,7 +9,7 @@ use super::{
     fate::{AppendError, Fate, LeaseError},
 };
 use crate::{
-    event::{Intent, Placed},
+    event::{Intent, Landed},
     forward::{Forward, ForwardError, Refused, Reply},
     lane::Full,
     lease::Lease,
@@ -38,16 +38,17 @@ impl AppendAuthority {
         intent: Intent,
         author: AuthorId,
         hops: u8,
-    ) -> Result<Placed, Ended> {
-        let (id, content) = (intent.id.clone(), intent.content());
+    ) -> Result<Landed, Ended> {
+        let kept = intent.clone();
         let ended = self.try_all(space, intent, author, hops).await;
         let Err(Ended::Error(AppendError::NotAppended { source, .. })) = &ended else { return ended };
         if matches!(source, LeaseError::Diverged { .. }) {
             return ended;
         }
+        let id = kept.id.clone();
         match self.inner.parts.store.find(space, &id).await {
             Ok(None) => ended,
-            Ok(Some(first)) if first.content == content => Ok(first),
+            Ok(Some(first)) if first.content == kept.content() => Ok(Landed::known(first)),
             Ok(Some(first)) => Err(Ended::Error(AppendError::IdReused { id, first })),
             Err(_) => Err(Ended::Error(AppendError::Unknown { id })),
         }
@@ -59,7 +60,7 @@ impl AppendAuthority {
         intent: Intent,
         author: AuthorId,
         hops: u8,
-    ) -> Result<Placed, Ended> {
+    ) -> Result<Landed, Ended> {
         let id = intent.id.clone();
         let not_appended = |source| Ended::Error(AppendError::NotAppended { id: id.clone(), source });
         let unknown = || Ended::Error(AppendError::Unknown { id: id.clone() });
@@ -78,7 +79,10 @@ impl AppendAuthority {
             };
             let mut left = Duration::MAX;
             let cause = match fate {
-                Fate::Placed(placed) => return Ok(placed),
+                // What an earlier try of this call has landed is new to its caller.
+                Fate::Landed(landed) => {
+                    return Ok(Landed { is_new: landed.is_new || may_have_landed, ..landed });
+                }
                 Fate::IdReused(first) => return Err(Ended::Error(AppendError::IdReused { id, first })),
                 Fate::Diverged(_) if may_have_landed => return Err(unknown()),
                 Fate::Diverged(divergence) => {
@@ -106,7 +110,10 @@ impl AppendAuthority {
                     let forward =
                         Forward { space: space.name.clone(), intent: intent.clone(), author, epoch, hops };
                     match self.inner.parts.forwarder.forward(&holder, forward).await {
-                        Ok(Reply::Done(placed)) => return Ok(placed),
+                        Ok(Reply::Done(placed)) => return Ok(Landed::new(placed)),
+                        Ok(Reply::Known(placed)) => {
+                            return Ok(Landed { placed, is_new: may_have_landed });
+                        }
                         Ok(Reply::Refused(Refused::IdReused(first))) => {
                             return Err(Ended::Error(AppendError::IdReused { id, first }));
                         }

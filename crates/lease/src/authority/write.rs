@@ -10,7 +10,7 @@ use super::{
 use crate::{
     access::Access,
     clock::Moment,
-    event::{Epoch, Head, Incarnation, Placed, Seq},
+    event::{Epoch, Head, Incarnation, Landed, Placed, Seq},
     event_store::{AppendFailed, ReadLimit, SealError, StoreError, Written},
     grant::{Batch, Grant},
     lane::{Ticket, Turn},
@@ -156,7 +156,7 @@ impl AppendAuthority {
                     space.doubt();
                     for (at, placed) in known {
                         let Some(ticket) = open.get(at) else { continue };
-                        turn.answer(ticket, known_fate(ticket, placed));
+                        turn.answer(ticket, known_fate(ticket, placed, may_have_landed));
                     }
                 }
                 Err(AppendFailed::Fenced { current, .. }) => {
@@ -224,7 +224,7 @@ impl AppendAuthority {
             for ticket in open {
                 let Some((intent, _)) = ticket.work() else { continue };
                 match self.inner.parts.store.find(&space.name, &intent.id).await {
-                    Ok(Some(placed)) => turn.answer(ticket, known_fate(ticket, placed)),
+                    Ok(Some(placed)) => turn.answer(ticket, known_fate(ticket, placed, true)),
                     Ok(None) => turn.answer(ticket, Fate::Again { may_have_landed: false }),
                     Err(_) => {}
                 }
@@ -309,15 +309,15 @@ fn open(tickets: &Tickets) -> Vec<Arc<Ticket<Fate>>> {
 }
 
 fn answer_done(turn: &Turn<'_, Fate>, open: &Tickets, batch: &Batch) {
-    for (ticket, event) in open.iter().zip(batch.events()) {
-        turn.answer(ticket, Fate::Placed(event.placed()));
+    for (ticket, placed) in open.iter().zip(batch.placed()) {
+        turn.answer(ticket, Fate::Landed(Landed::new(*placed)));
     }
 }
 
-/// The same id again: the first result, or a refusal.
-fn known_fate(ticket: &Ticket<Fate>, placed: Placed) -> Fate {
+/// The same id again: the first result, or a refusal. It is new if this turn may have landed it itself.
+fn known_fate(ticket: &Ticket<Fate>, placed: Placed, is_new: bool) -> Fate {
     match ticket.work() {
-        Some((intent, _)) if intent.content() == placed.content => Fate::Placed(placed),
+        Some((intent, _)) if intent.content() == placed.content => Fate::Landed(Landed { placed, is_new }),
         _ => Fate::IdReused(placed),
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn check(run: &dyn Fn(&str, Check)) {
     run("a_seal_is_above_what_was_sealed", a_seal_is_above_what_was_sealed);
     run("each_intent_once", each_intent_once);
     run("each_intent_once_within_a_batch", each_intent_once_within_a_batch);
+    run("a_repetition_is_told_from_an_append", a_repetition_is_told_from_an_append);
     run("a_refused_batch_changes_nothing", a_refused_batch_changes_nothing);
     run("acknowledged_means_readable", acknowledged_means_readable);
     run("the_holder_stops_in_time", the_holder_stops_in_time);
@@ -189,6 +190,23 @@ fn each_intent_once_within_a_batch(team: &Team) {
         assert_eq!(places, [(1, Seq(1)), (3, Seq(0))]);
     }
     assert_eq!(ids(&team.verified(&space)), ["a", "b"], "nothing of it was written");
+}
+
+fn a_repetition_is_told_from_an_append(team: &Team) {
+    let (alice, bob) = (team.member(1), team.member(2));
+    let space = named("s");
+    let is_new =
+        |member: &Member, id: &str| block_on(member.authority.land(&space, intent(id))).unwrap().is_new;
+    assert!(is_new(&alice, "a"));
+    assert!(!is_new(&alice, "a"));
+    assert!(!is_new(&bob, "a"), "forwarded");
+    assert!(is_new(&bob, "b"), "forwarded");
+    assert!(!is_new(&alice, "b"));
+    // What it does not know that it has done itself is new to its caller.
+    for (n, fault) in [Fault::LoseAnswer, Fault::LoseRequest].into_iter().enumerate() {
+        alice.store.fail_next(fault);
+        assert!(is_new(&alice, &format!("c{n}")));
+    }
 }
 
 fn a_refused_batch_changes_nothing(team: &Team) {

@@ -259,6 +259,10 @@ impl Wire for Reply {
                 refused.put(out);
             }
             Self::Unknown => out.push(3),
+            Self::Known(placed) => {
+                out.push(4);
+                placed.put(out);
+            }
         }
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, MessageError> {
@@ -267,6 +271,7 @@ impl Wire for Reply {
             1 => Option::read(reader).map(Self::Redirect),
             2 => Refused::read(reader).map(Self::Refused),
             3 => Ok(Self::Unknown),
+            4 => Placed::read(reader).map(Self::Known),
             other => unknown("reply to a forward", other),
         }
     }

@@ -168,6 +168,7 @@ fn reply() -> impl Strategy<Value = Reply> {
     ];
     prop_oneof![
         placed().prop_map(Reply::Done),
+        placed().prop_map(Reply::Known),
         proptest::option::of(lease()).prop_map(Reply::Redirect),
         refused.prop_map(Reply::Refused),
         Just(Reply::Unknown),
@@ -497,6 +498,7 @@ fn bytes_are_fixed() {
     same(Reply::Redirect(None).encode(), "01 00");
     same(Reply::Refused(Refused::Busy).encode(), "02 03");
     same(Reply::Unknown.encode(), "03");
+    same(Reply::Known(placed).encode(), &format!("04 01 02 {a} {b}"));
     same(Err::<Lease, _>(AcquireError::Held(lease)).encode(), &format!("01 00 {a} 010175 02 05"));
     same(Ok::<(), RenewError>(()).encode(), "00");
     same(Err::<(), _>(RenewError::Lost { epoch }).encode(), "01 00 02");

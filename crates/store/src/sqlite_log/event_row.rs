@@ -107,7 +107,7 @@ pub(super) fn adopt(transaction: &Connection, part: &Part) -> Result<Result<Spac
         }
     }
     let id = put_space(transaction, space, &state, &access)?;
-    part.events().iter().try_for_each(|event| insert(transaction, id, event))?;
+    part.events().iter().try_for_each(|event| insert(transaction, id, event, &event.placed()))?;
     Ok(Ok(state))
 }
 
@@ -152,13 +152,13 @@ pub(super) fn append(transaction: &Connection, batch: &Batch) -> Result<(Verdict
     if moved != 1 {
         return Err(Failure::Damaged(format!("the head of space {} changed under the lock", batch.space())));
     }
-    for event in batch.events() {
-        insert(transaction, id, event)?;
+    for (event, placed) in batch.events().iter().zip(batch.placed()) {
+        insert(transaction, id, event, placed)?;
     }
     Ok((verdict, Written::Done(end)))
 }
 
-fn insert(transaction: &Connection, space: i64, event: &Event) -> Result<(), Failure> {
+fn insert(transaction: &Connection, space: i64, event: &Event, placed: &Placed) -> Result<(), Failure> {
     transaction
         .prepare_cached(
             "INSERT INTO event (space, seq, epoch, intent, author, holder, kind, payload, prev, hash, signature)
@@ -177,7 +177,6 @@ fn insert(transaction: &Connection, space: i64, event: &Event) -> Result<(), Fai
             event.hash.0,
             event.signature.map(|signature| signature.0),
         ])?;
-    let placed = event.placed();
     transaction
         .prepare_cached(
             "INSERT INTO intent (space, id, seq, epoch, hash, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

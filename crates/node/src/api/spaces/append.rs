@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use gangline_lease::{Intent, Placed, SpaceName};
+use gangline_lease::SpaceName;
 use http::{HeaderMap, StatusCode};
 
 use super::shown::Appended;
@@ -20,38 +20,17 @@ pub(super) async fn append(
     body: Body,
 ) -> Result<Response, Problem> {
     let bytes = body::read_up_to(headers, body, app, body::limit(app) + intent::ENVELOPE_BYTES_MAX).await?;
-    let (intent, is_named) = intent::read(&bytes, headers, clock::now_ms())?;
+    let intent = intent::read(&bytes, headers, clock::now_ms())?;
     drop(bytes);
     let id = intent.id.clone();
-    let known = match is_named {
-        true => known(app, space, &intent).await?,
-        // Nobody else has made this id.
-        false => None,
+    let landed = app.logs.authority.land(space, intent).await;
+    let landed = landed.map_err(|error| refusal::append(space, error))?;
+    let status = if landed.is_new {
+        app.metrics.log_appended();
+        StatusCode::CREATED
+    } else {
+        app.metrics.log_repeated();
+        StatusCode::OK
     };
-    let (status, placed) = match known {
-        Some(first) => {
-            app.metrics.log_repeated();
-            (StatusCode::OK, first)
-        }
-        None => {
-            let placed = app.logs.authority.submit(space, intent).await;
-            let placed = placed.map_err(|error| refusal::append(space, error))?;
-            app.metrics.log_appended();
-            (StatusCode::CREATED, placed)
-        }
-    };
-    answer(status, &Appended::of(&id, &placed))
-}
-
-/// Looks for an intent that came before. The log itself keeps it from landing twice; this tells its sender so.
-async fn known(app: &App, space: &SpaceName, intent: &Intent) -> Result<Option<Placed>, Problem> {
-    if let Some(divergence) = app.logs.authority.divergence(space) {
-        return Err(refusal::diverged(space, &divergence));
-    }
-    match app.logs.store.find(space, &intent.id).await {
-        Ok(Some(first)) if first.content == intent.content() => Ok(Some(first)),
-        Ok(Some(first)) => Err(refusal::id_reused(&intent.id, &first)),
-        // If the store cannot be read now, appending will say so.
-        Ok(None) | Err(_) => Ok(None),
-    }
+    answer(status, &Appended::of(&id, &landed.placed))
 }

@@ -23,7 +23,7 @@ const FIELDS: [&str; 3] = ["type", "payload", "id"];
 ///
 /// # Errors
 /// 400 for what is no JSON, 413 for a payload that is too large, 422 with the field that is wrong.
-pub(super) fn read(body: &[u8], headers: &HeaderMap, now_ms: u64) -> Result<(Intent, bool), Problem> {
+pub(super) fn read(body: &[u8], headers: &HeaderMap, now_ms: u64) -> Result<Intent, Problem> {
     let bad_json = |detail: String| {
         Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail, "send one JSON object as UTF-8")
     };
@@ -71,9 +71,8 @@ pub(super) fn read(body: &[u8], headers: &HeaderMap, now_ms: u64) -> Result<(Int
         Some(id) => Some(IntentId::new(&text("id", id)?).map_err(|error| bad_name("id", &error))?),
         None => of_key(headers),
     };
-    let is_named = id.is_some();
     let id = id.unwrap_or_else(|| new_id(now_ms));
-    Ok((Intent { id, kind, payload }, is_named))
+    Ok(Intent { id, kind, payload })
 }
 
 /// A request that is repeated with its Idempotency-Key is the same intent, also after this node has forgotten it.
@@ -155,9 +154,9 @@ mod tests {
     #[test]
     fn payloads_are_judged_by_their_own_bytes() {
         let body = r#" {"payload": {"b": 18446744073709551615, "a": 1.0}, "type": "T", "id": "x"} "#;
-        let (intent, is_named) = read(body.as_bytes(), &HeaderMap::new(), 0).unwrap();
+        let intent = read(body.as_bytes(), &HeaderMap::new(), 0).unwrap();
         assert_eq!(intent.payload.as_str(), r#"{"a":1,"b":18446744073709551615}"#);
-        assert_eq!((intent.id.as_str(), intent.kind.as_str(), is_named), ("x", "T", true));
+        assert_eq!((intent.id.as_str(), intent.kind.as_str()), ("x", "T"));
         let deep = |n: usize| format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
         let with = |payload: &str| format!(r#"{{"type":"T","payload":{payload}}}"#);
         assert!(read(with(&deep(64)).as_bytes(), &HeaderMap::new(), 0).is_ok());
@@ -199,12 +198,12 @@ mod tests {
     #[test]
     fn ids_come_from_the_body_the_key_or_the_node() {
         let body = br#"{"type":"T","payload":{}}"#;
-        let (made, is_named) = read(body, &HeaderMap::new(), 7).unwrap();
-        assert_eq!((made.id.as_str().len(), is_named), (36, false));
+        let made = read(body, &HeaderMap::new(), 7).unwrap();
+        assert_eq!(made.id.as_str().len(), 36);
         let mut headers = HeaderMap::new();
         headers.insert("idempotency-key", "k".parse().unwrap());
-        let (first, is_named) = read(body, &headers, 7).unwrap();
-        assert!(is_named && first.id.as_str().starts_with("key-"));
-        assert_eq!(read(body, &headers, 8).unwrap().0, first);
+        let first = read(body, &headers, 7).unwrap();
+        assert!(first.id.as_str().starts_with("key-"));
+        assert_eq!(read(body, &headers, 8).unwrap(), first);
     }
 }
