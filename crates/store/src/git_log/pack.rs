@@ -18,7 +18,12 @@ use std::{
     time::Duration,
 };
 
-use git2::{Oid, Repository, RepositoryOpenFlags};
+use git2::Oid;
+
+use super::{
+    loose::{self, LooseError},
+    open,
+};
 
 /// Loose objects that are worth a pack.
 pub(super) const LOOSE_MAX: usize = 1_024;
@@ -83,11 +88,25 @@ impl Packer {
             return Ok(());
         }
         self.sweep()?;
-        let packed = self.write(&loose)?;
+        let packed = self.write(&self.sound(loose))?;
         for oid in packed {
             remove(&self.loose_path(oid))?;
         }
         self.merge()
+    }
+
+    /// Drops objects that are not what was written: they stay where they are, for whoever repairs them.
+    fn sound(&self, loose: Vec<Oid>) -> Vec<Oid> {
+        let objects = self.objects_dir();
+        let is_sound = |oid: &Oid| match loose::read(&objects, *oid, MERGED_BYTES_MAX as usize) {
+            Ok(_) => true,
+            Err(LooseError::Damaged(what)) => {
+                tracing::error!(object = %oid, what, "an object is damaged, restore a backup");
+                false
+            }
+            Err(LooseError::Io(_)) => false,
+        };
+        loose.into_iter().filter(is_sound).collect()
     }
 
     fn merge(&self) -> Result<(), PackError> {
@@ -126,7 +145,7 @@ impl Packer {
 
     /// Writes a pack, durably, and returns which of the objects are in it: all that are still there.
     fn write(&self, oids: &[Oid]) -> Result<Vec<Oid>, PackError> {
-        let git = Repository::open_ext(&self.path, RepositoryOpenFlags::NO_SEARCH, &[] as &[&OsStr])?;
+        let git = open::durable_handle(&self.path)?;
         let is_closing = Arc::clone(&self.is_closing);
         let mut builder = git.packbuilder()?;
         builder.set_threads(1);
