@@ -427,6 +427,38 @@ fn a_log_that_is_replaced_is_kept_by_name() {
     git(&repository, &["fsck", "--strict", "--full"]);
 }
 
+/// What is damaged in a pack is an error, too, and no reason to hang.
+#[test]
+fn a_damaged_pack_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let repository = dir.path().join("log.git");
+    let team = team(&repository);
+    let alice = team.member(1);
+    for n in 0..20 {
+        alice.append(&space(), &format!("i{n}")).unwrap();
+    }
+    drop(alice);
+    git(&repository, &["gc", "--quiet"]);
+    let is_pack = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "pack");
+    let pack = files(&repository.join("objects/pack")).into_iter().find(is_pack).unwrap();
+    let whole = fs::read(&pack).unwrap();
+    fs::remove_file(&pack).unwrap();
+    for harm in 0..12 {
+        let mut bytes = whole.clone();
+        let at = whole.len() * (harm / 2 + 1) / 8;
+        if harm % 2 == 0 {
+            bytes.truncate(at);
+        } else {
+            bytes[at..at + 40].iter_mut().for_each(|byte| *byte ^= 0xff);
+        }
+        fs::write(&pack, bytes).unwrap();
+        let log = GitLog::open_readonly(&repository).unwrap();
+        assert!(read(&log, &space()).is_err(), "harm {harm}");
+    }
+    fs::write(&pack, whole).unwrap();
+    assert_eq!(team.verified(&space()).len(), 20);
+}
+
 /// While objects are packed, by this program and by git, appends go on and nothing is missing.
 #[test]
 fn packing_loses_nothing() {

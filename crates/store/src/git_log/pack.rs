@@ -270,3 +270,125 @@ fn sweep(path: &Path) -> io::Result<()> {
         .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age >= LEFT_AFTER));
     if is_left { remove(path) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use git2::{ObjectType, Repository};
+
+    use super::*;
+
+    struct Ground {
+        dir: tempfile::TempDir,
+        is_closing: Arc<AtomicBool>,
+        written: Vec<Oid>,
+    }
+
+    impl Ground {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Repository::init_bare(dir.path()).unwrap();
+            fs::create_dir(dir.path().join("gangline")).unwrap();
+            Self { dir, is_closing: Arc::default(), written: Vec::new() }
+        }
+
+        fn packer(&self) -> Packer {
+            let side = self.dir.path().join("gangline");
+            Packer::new(self.dir.path(), &side, Arc::clone(&self.is_closing)).unwrap()
+        }
+
+        fn write(&mut self, count: usize) {
+            let git = Repository::open(self.dir.path()).unwrap();
+            for _ in 0..count {
+                let text = format!("object {}", self.written.len());
+                self.written.push(git.odb().unwrap().write(ObjectType::Blob, text.as_bytes()).unwrap());
+            }
+        }
+
+        fn check(&self) {
+            let git = Repository::open(self.dir.path()).unwrap();
+            for (n, oid) in self.written.iter().enumerate() {
+                assert_eq!(git.find_blob(*oid).unwrap().content(), format!("object {n}").as_bytes());
+            }
+        }
+
+        fn packs(&self) -> usize {
+            self.packer().packs().unwrap().len()
+        }
+    }
+
+    #[test]
+    fn packs_stay_few_and_nothing_is_lost() {
+        let mut ground = Ground::new();
+        let mut most = 0;
+        for _ in 0..14 {
+            ground.write(LOOSE_MAX);
+            let mut packer = ground.packer();
+            packer.run();
+            assert_eq!(packer.loose().unwrap(), []);
+            most = most.max(ground.packs());
+        }
+        assert!(most <= 6, "{most} packs of {} objects", ground.written.len());
+        ground.check();
+        ground.write(LOOSE_MAX - 1);
+        let packer = &mut ground.packer();
+        packer.run();
+        assert_eq!(packer.loose().unwrap().len(), LOOSE_MAX - 1, "not worth a pack");
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept_when_it_is_old() {
+        let mut ground = Ground::new();
+        ground.write(LOOSE_MAX);
+        let left = ["pack/pack_git2_abc", "pack/pack-77.idx", "17/tmp_object_git2_abc"];
+        let paths = left.map(|name| ground.dir.path().join("objects").join(name));
+        for (path, is_old) in
+            paths.iter().flat_map(|path| [(path.clone(), true), (path.with_extension("new.idx"), false)])
+        {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let file = File::create(path).unwrap();
+            if is_old {
+                file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            }
+        }
+        ground.packer().run();
+        for path in paths {
+            assert!(!path.exists(), "{}", path.display());
+            assert!(path.with_extension("new.idx").exists(), "somebody may be writing that");
+        }
+        ground.check();
+    }
+
+    #[test]
+    fn a_damaged_object_stays_where_it_is() {
+        let mut ground = Ground::new();
+        ground.write(LOOSE_MAX);
+        let oid = ground.written.remove(7);
+        let mut packer = ground.packer();
+        let path = packer.loose_path(oid);
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+        packer.run();
+        assert_eq!(packer.loose().unwrap(), [oid]);
+        assert_eq!(ground.packs(), 1);
+    }
+
+    #[test]
+    fn only_one_packs_and_none_that_closes() {
+        let mut ground = Ground::new();
+        ground.write(LOOSE_MAX);
+        let (one, mut other) = (ground.packer(), ground.packer());
+        one.lock.lock().unwrap();
+        other.run();
+        assert_eq!(ground.packs(), 0);
+        one.lock.unlock().unwrap();
+        ground.is_closing.store(true, Ordering::Relaxed);
+        other.run();
+        assert_eq!(ground.packs(), 0);
+        ground.is_closing.store(false, Ordering::Relaxed);
+        other.run();
+        assert_eq!(ground.packs(), 1);
+    }
+}

@@ -138,9 +138,11 @@ impl Repo {
                 self.packed_object(oid, kind)
             }),
         };
-        bytes.map_err(|error| match error.class() {
-            ErrorClass::Os if error.code() != ErrorCode::NotFound => refused(error),
-            _ => Failure::Damaged(format!("object {oid}: {}", error.message())),
+        bytes.map_err(|error| {
+            if error.class() == ErrorClass::Os && error.code() != ErrorCode::NotFound {
+                return refused(error);
+            }
+            Failure::Damaged(format!("object {oid}: {}", error.message()))
         })
     }
 
