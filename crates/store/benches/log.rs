@@ -184,7 +184,9 @@ impl Node {
                 payload: Payload::parse(payload.as_bytes()).unwrap(),
             };
             let submitted = self.authority.submit(&space, intent);
-            waiting.push(Box::pin(async move { drop(submitted.await.unwrap()) }));
+            waiting.push(Box::pin(async move {
+                submitted.await.unwrap();
+            }));
         }
         block_on(poll_fn(|context| {
             waiting.retain_mut(|one| one.as_mut().poll(context).is_pending());

@@ -24,6 +24,7 @@
 //! Beside git's own files, the repository's directory has `gangline/`: the lock, the leases, the indexes.
 
 mod index;
+mod loose;
 mod open;
 mod pack;
 mod reader;

@@ -1,12 +1,13 @@
 //! Making a repository, and what is checked before an existing one is written to.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
 
-use git2::{ErrorCode, ObjectType, Repository, RepositoryInitOptions};
+use git2::{ConfigLevel, ErrorCode, ObjectType, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::repo::Repo;
 use crate::{OpenLogError, dir_lock::sync_dir, worker::Failure};
@@ -14,6 +15,9 @@ use crate::{OpenLogError, dir_lock::sync_dir, worker::Failure};
 /// Where the index, the leases and the lock are, in the repository's directory.
 const SIDE_DIR: &str = "gangline";
 const LOCK_NAME: &str = "lock";
+/// What libgit2 is told beside the repository's own configuration.
+const SETTINGS_NAME: &str = "config";
+const SETTINGS: &str = "[core]\n\tfsyncObjectFiles = true\n";
 /// The entry of the repository's configuration that says that its logs are appended to here.
 const FORMAT_KEY: &str = "gangline.format";
 const FORMAT: i32 = 1;
@@ -86,7 +90,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenGitLogError> {
     let lock = lock.map_err(io_error)?;
     lock.lock().map_err(io_error)?;
     let opened = prepare(path).and_then(|()| {
-        let mut writer = Repo::open(path).map_err(git_error)?;
+        let mut writer = Repo::durable(path).map_err(git_error)?;
         // Written once, or `git fsck` misses what every commit names.
         writer.put(ObjectType::Tree, b"").map_err(|failure| match failure {
             Failure::Refused(source) => io_error(io::Error::other(source)),
@@ -121,6 +125,37 @@ fn check_dir(path: &Path) -> Result<(), OpenGitLogError> {
     Ok(())
 }
 
+/// Opens a handle that writes nothing.
+pub(super) fn handle(path: &Path) -> Result<Repository, git2::Error> {
+    Repository::open_ext(path, RepositoryOpenFlags::NO_SEARCH, &[] as &[&OsStr])
+}
+
+/// Opens a handle that syncs what it writes: what was acknowledged survives the loss of power. Where git itself would
+/// read that setting, it warns of an old name.
+pub(super) fn durable_handle(path: &Path) -> Result<Repository, git2::Error> {
+    let git = handle(path)?;
+    let settings = path.join(SIDE_DIR).join(SETTINGS_NAME);
+    put_settings(&settings)
+        .map_err(|error| git2::Error::from_str(&format!("{}: {error}", settings.display())))?;
+    let mut config = git.config()?;
+    config.add_file(&settings, ConfigLevel::App, true)?;
+    git.set_config(&config)?;
+    if !git.config()?.get_bool("core.fsyncObjectFiles")? {
+        return Err(git2::Error::from_str("the repository cannot be made to sync what is written"));
+    }
+    Ok(git)
+}
+
+fn put_settings(path: &Path) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|found| found == SETTINGS.as_bytes()) {
+        return Ok(());
+    }
+    // Whole at once: others may read it at any time.
+    let fresh = path.with_extension(std::process::id().to_string());
+    fs::write(&fresh, SETTINGS)?;
+    fs::rename(fresh, path)
+}
+
 /// Makes the repository if there is none, and sets what it needs.
 fn prepare(path: &Path) -> Result<(), OpenGitLogError> {
     let io_error = |source| OpenGitLogError::Io { path: path.to_owned(), source };
@@ -152,10 +187,6 @@ fn prepare(path: &Path) -> Result<(), OpenGitLogError> {
             config.set_bool("core.logAllRefUpdates", false).map_err(git_error)?;
             is_new = true;
         }
-    }
-    // What was acknowledged survives the loss of power.
-    if !config.get_bool("core.fsyncObjectFiles").unwrap_or(false) {
-        config.set_bool("core.fsyncObjectFiles", true).map_err(git_error)?;
     }
     sync(path, is_new).map_err(io_error)?;
     if is_new {

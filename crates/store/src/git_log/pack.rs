@@ -18,7 +18,12 @@ use std::{
     time::Duration,
 };
 
-use git2::{Oid, Repository, RepositoryOpenFlags};
+use git2::Oid;
+
+use super::{
+    loose::{self, LooseError},
+    open,
+};
 
 /// Loose objects that are worth a pack.
 pub(super) const LOOSE_MAX: usize = 1_024;
@@ -83,11 +88,25 @@ impl Packer {
             return Ok(());
         }
         self.sweep()?;
-        let packed = self.write(&loose)?;
+        let packed = self.write(&self.sound(loose))?;
         for oid in packed {
             remove(&self.loose_path(oid))?;
         }
         self.merge()
+    }
+
+    /// Drops objects that are not what was written: they stay where they are, for whoever repairs them.
+    fn sound(&self, loose: Vec<Oid>) -> Vec<Oid> {
+        let objects = self.objects_dir();
+        let is_sound = |oid: &Oid| match loose::read(&objects, *oid, MERGED_BYTES_MAX as usize) {
+            Ok(_) => true,
+            Err(LooseError::Damaged(what)) => {
+                tracing::error!(object = %oid, what, "an object is damaged, restore a backup");
+                false
+            }
+            Err(LooseError::Io(_)) => false,
+        };
+        loose.into_iter().filter(is_sound).collect()
     }
 
     fn merge(&self) -> Result<(), PackError> {
@@ -126,7 +145,7 @@ impl Packer {
 
     /// Writes a pack, durably, and returns which of the objects are in it: all that are still there.
     fn write(&self, oids: &[Oid]) -> Result<Vec<Oid>, PackError> {
-        let git = Repository::open_ext(&self.path, RepositoryOpenFlags::NO_SEARCH, &[] as &[&OsStr])?;
+        let git = open::durable_handle(&self.path)?;
         let is_closing = Arc::clone(&self.is_closing);
         let mut builder = git.packbuilder()?;
         builder.set_threads(1);
@@ -250,4 +269,126 @@ fn sweep(path: &Path) -> io::Result<()> {
         .and_then(|metadata| metadata.modified())
         .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age >= LEFT_AFTER));
     if is_left { remove(path) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use git2::{ObjectType, Repository};
+
+    use super::*;
+
+    struct Ground {
+        dir: tempfile::TempDir,
+        is_closing: Arc<AtomicBool>,
+        written: Vec<Oid>,
+    }
+
+    impl Ground {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Repository::init_bare(dir.path()).unwrap();
+            fs::create_dir(dir.path().join("gangline")).unwrap();
+            Self { dir, is_closing: Arc::default(), written: Vec::new() }
+        }
+
+        fn packer(&self) -> Packer {
+            let side = self.dir.path().join("gangline");
+            Packer::new(self.dir.path(), &side, Arc::clone(&self.is_closing)).unwrap()
+        }
+
+        fn write(&mut self, count: usize) {
+            let git = Repository::open(self.dir.path()).unwrap();
+            for _ in 0..count {
+                let text = format!("object {}", self.written.len());
+                self.written.push(git.odb().unwrap().write(ObjectType::Blob, text.as_bytes()).unwrap());
+            }
+        }
+
+        fn check(&self) {
+            let git = Repository::open(self.dir.path()).unwrap();
+            for (n, oid) in self.written.iter().enumerate() {
+                assert_eq!(git.find_blob(*oid).unwrap().content(), format!("object {n}").as_bytes());
+            }
+        }
+
+        fn packs(&self) -> usize {
+            self.packer().packs().unwrap().len()
+        }
+    }
+
+    #[test]
+    fn packs_stay_few_and_nothing_is_lost() {
+        let mut ground = Ground::new();
+        let mut most = 0;
+        for _ in 0..14 {
+            ground.write(LOOSE_MAX);
+            let mut packer = ground.packer();
+            packer.run();
+            assert_eq!(packer.loose().unwrap(), []);
+            most = most.max(ground.packs());
+        }
+        assert!(most <= 6, "{most} packs of {} objects", ground.written.len());
+        ground.check();
+        ground.write(LOOSE_MAX - 1);
+        let packer = &mut ground.packer();
+        packer.run();
+        assert_eq!(packer.loose().unwrap().len(), LOOSE_MAX - 1, "not worth a pack");
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept_when_it_is_old() {
+        let mut ground = Ground::new();
+        ground.write(LOOSE_MAX);
+        let left = ["pack/pack_git2_abc", "pack/pack-77.idx", "17/tmp_object_git2_abc"];
+        let paths = left.map(|name| ground.dir.path().join("objects").join(name));
+        for (path, is_old) in
+            paths.iter().flat_map(|path| [(path.clone(), true), (path.with_extension("new.idx"), false)])
+        {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let file = File::create(path).unwrap();
+            if is_old {
+                file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            }
+        }
+        ground.packer().run();
+        for path in paths {
+            assert!(!path.exists(), "{}", path.display());
+            assert!(path.with_extension("new.idx").exists(), "somebody may be writing that");
+        }
+        ground.check();
+    }
+
+    #[test]
+    fn a_damaged_object_stays_where_it_is() {
+        let mut ground = Ground::new();
+        ground.write(LOOSE_MAX);
+        let oid = ground.written.remove(7);
+        let mut packer = ground.packer();
+        let path = packer.loose_path(oid);
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+        packer.run();
+        assert_eq!(packer.loose().unwrap(), [oid]);
+        assert_eq!(ground.packs(), 1);
+    }
+
+    #[test]
+    fn only_one_packs_and_none_that_closes() {
+        let mut ground = Ground::new();
+        ground.write(LOOSE_MAX);
+        let (one, mut other) = (ground.packer(), ground.packer());
+        one.lock.lock().unwrap();
+        other.run();
+        assert_eq!(ground.packs(), 0);
+        one.lock.unlock().unwrap();
+        ground.is_closing.store(true, Ordering::Relaxed);
+        other.run();
+        assert_eq!(ground.packs(), 0);
+        ground.is_closing.store(false, Ordering::Relaxed);
+        other.run();
+        assert_eq!(ground.packs(), 1);
+    }
 }

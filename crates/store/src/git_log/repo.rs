@@ -1,7 +1,6 @@
 //! A handle on the repository: objects in and out, branches moved by compare-and-swap.
 
 use std::{
-    ffi::OsStr,
     fs::{self, Metadata},
     io,
     path::{Path, PathBuf},
@@ -11,9 +10,11 @@ use std::{
 };
 
 use gangline_lease::SpaceName;
-use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryOpenFlags};
+use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository};
 
 use super::{
+    loose::{self, LooseError},
+    open,
     record::{Commit, EVENTS_FILE, Standing, Text},
     ref_name,
 };
@@ -33,6 +34,8 @@ const LOOKS_MAX: u32 = 500;
 pub(super) struct Repo {
     git: Repository,
     path: PathBuf,
+    /// What it writes is synced.
+    is_durable: bool,
     reads: u32,
 }
 
@@ -59,10 +62,14 @@ pub(super) enum Move {
 }
 
 impl Repo {
-    /// Opens a repository, and none above it.
+    /// Opens a repository, and none above it, to read.
     pub(super) fn open(path: &Path) -> Result<Self, git2::Error> {
-        let git = Repository::open_ext(path, RepositoryOpenFlags::NO_SEARCH, &[] as &[&OsStr])?;
-        Ok(Self { git, path: path.to_owned(), reads: 0 })
+        Ok(Self { git: open::handle(path)?, path: path.to_owned(), is_durable: false, reads: 0 })
+    }
+
+    /// Opens a repository to write.
+    pub(super) fn durable(path: &Path) -> Result<Self, git2::Error> {
+        Ok(Self { git: open::durable_handle(path)?, path: path.to_owned(), is_durable: true, reads: 0 })
     }
 
     pub(super) fn git(&self) -> &Repository {
@@ -122,22 +129,36 @@ impl Repo {
     fn object(&mut self, oid: Oid, kind: ObjectType) -> Result<Vec<u8>, Failure> {
         self.reads += 1;
         if self.reads > READS_MAX {
-            self.reopen()?;
+            self.reopen().map_err(refused)?;
         }
-        let found = match self.try_object(oid, kind) {
-            Err(_) => {
+        let bytes = match self.loose_object(oid, kind)? {
+            Some(bytes) => Ok(bytes),
+            None => self.packed_object(oid, kind).or_else(|_| {
                 self.reopen()?;
-                self.try_object(oid, kind)
-            }
-            found => found,
+                self.packed_object(oid, kind)
+            }),
         };
-        found.map_err(|error| match error.class() {
-            ErrorClass::Os if error.code() != ErrorCode::NotFound => refused(error),
-            _ => Failure::Damaged(format!("object {oid}: {}", error.message())),
+        bytes.map_err(|error| {
+            if error.class() == ErrorClass::Os && error.code() != ErrorCode::NotFound {
+                return refused(error);
+            }
+            Failure::Damaged(format!("object {oid}: {}", error.message()))
         })
     }
 
-    fn try_object(&self, oid: Oid, kind: ObjectType) -> Result<Vec<u8>, git2::Error> {
+    fn loose_object(&self, oid: Oid, expected: ObjectType) -> Result<Option<Vec<u8>>, Failure> {
+        let damaged = |what: &str| Err(Failure::Damaged(format!("object {oid}: {what}")));
+        // Where a clone shares another's objects, these are that one's packs.
+        match loose::read(&self.git.path().join("objects"), oid, OBJECT_BYTES_MAX) {
+            Ok((kind, bytes)) if kind == expected => Ok(Some(bytes)),
+            Ok((kind, _)) => damaged(&format!("it is a {kind}")),
+            Err(LooseError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(LooseError::Io(error)) => Err(Failure::Refused(Arc::new(error))),
+            Err(LooseError::Damaged(what)) => damaged(&what),
+        }
+    }
+
+    fn packed_object(&self, oid: Oid, kind: ObjectType) -> Result<Vec<u8>, git2::Error> {
         let objects = self.git.odb()?;
         let (bytes, found) = objects.read_header(oid)?;
         if found != kind || bytes > OBJECT_BYTES_MAX {
@@ -146,8 +167,9 @@ impl Repo {
         Ok(objects.read(oid)?.data().to_vec())
     }
 
-    fn reopen(&mut self) -> Result<(), Failure> {
-        *self = Self::open(&self.path).map_err(refused)?;
+    fn reopen(&mut self) -> Result<(), git2::Error> {
+        let open = if self.is_durable { Self::durable } else { Self::open };
+        *self = open(&self.path)?;
         Ok(())
     }
 
@@ -177,7 +199,7 @@ impl Repo {
         if let Ok(oid) = put(&self.git) {
             return Ok(oid);
         }
-        self.reopen()?;
+        self.reopen().map_err(refused)?;
         put(&self.git).map_err(refused)
     }
 
@@ -193,7 +215,7 @@ impl Repo {
             match (error.code(), self.branch(name)) {
                 (ErrorCode::Modified | ErrorCode::Exists, _) => return Ok(Move::Elsewhere),
                 (ErrorCode::Locked, Ok(found)) if again && found == from => self.wait_for_lock(name)?,
-                (_, Ok(found)) if again && found == from => self.reopen()?,
+                (_, Ok(found)) if again && found == from => self.reopen().map_err(refused)?,
                 (_, Ok(found)) if found == from => return Err(refused(error)),
                 _ => return Err(Failure::Unknown(Arc::new(error))),
             }
