@@ -16,7 +16,7 @@ use gangline_lease::authority::Parts;
 use gangline_lease::{
     AppendAuthority, Clock, EventStore, Forwarder, LeaseRegistry, LocalForwarder, Moment, Reach,
 };
-use gangline_store::{BootClock, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
+use gangline_store::{BootClock, GitLog, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
 use tokio_util::sync::CancellationToken;
 
 use self::clock::NodeClock;
@@ -26,6 +26,8 @@ use crate::failure::{Exit, Failure};
 
 /// The file of logs in SQLite, in the folder of logs.
 pub(crate) const SQLITE_FILE: &str = "log.db";
+/// The repository of logs in git, in the data directory.
+pub(crate) const GIT_DIR: &str = "log.git";
 /// How long a stopping node takes at most to give its leases back. They run out by themselves otherwise.
 const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 /// How often a node looks whether it holds anything, in parts of the ttl. Renewals are due after a quarter of it at
@@ -50,10 +52,6 @@ pub(crate) fn unsupported(settings: &LogSettings) -> Vec<Mistake> {
         hint: Some(format!("write {instead}, or take it out")),
     };
     let mut mistakes = Vec::new();
-    if settings.backend.value == LogBackend::Git {
-        let origin = &settings.backend.origin;
-        mistakes.push(missing(origin, "`log_store.backend` = \"git\"", "backend = \"sqlite\""));
-    }
     if settings.registry.value == LeaseKeeper::Node {
         let origin = &settings.registry.origin;
         mistakes.push(missing(origin, "`lease.registry` = \"node\"", "registry = \"store\""));
@@ -69,18 +67,25 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, Failure> {
     let boot = BootClock::system();
     let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(boot.as_ref().ok().cloned()));
     let in_memory = || Arc::new(MemoryLeaseRegistry::new(clock.clone())) as Arc<dyn LeaseRegistry>;
+    let boot = boot.map_err(|error| {
+        Failure::new(Exit::Failed, "no_boot_clock", chain(&error))
+            .hint("write backend = \"memory\" below [log_store]")
+    });
+    let unusable =
+        |error: &dyn std::error::Error| Failure::new(Exit::Failed, "log_store_unusable", chain(error));
+    let (path, dir) = (settings.logs.path.value.as_deref(), settings.data_dir.value.as_path());
     let (store, leases): (Arc<dyn EventStore>, Arc<dyn LeaseRegistry>) = match settings.logs.backend.value {
         LogBackend::Memory => (Arc::new(MemoryEventStore::new()), in_memory()),
         LogBackend::Sqlite => {
-            let boot = boot.map_err(|error| {
-                Failure::new(Exit::Failed, "no_boot_clock", chain(&error))
-                    .hint("write backend = \"memory\" below [log_store]")
-            })?;
-            let dir = settings.logs.path.value.as_deref().unwrap_or(&settings.data_dir.value);
-            let log = Arc::new(sqlite(dir, boot)?);
+            let log = SqliteLog::open(path.unwrap_or(dir), boot?).map_err(|error| unusable(&error))?;
+            let log = Arc::new(log);
             (log.clone(), log)
         }
-        LogBackend::Git => return Err(Failure::settings(&unsupported(&settings.logs))),
+        LogBackend::Git => {
+            let path = path.map_or_else(|| dir.join(GIT_DIR), Path::to_path_buf);
+            let log = Arc::new(GitLog::open(&path, boot?).map_err(|error| unusable(&error))?);
+            (log.clone(), log)
+        }
     };
     let registry = match settings.logs.registry.value {
         LeaseKeeper::Store => leases,
@@ -88,15 +93,6 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, Failure> {
         LeaseKeeper::Node => return Err(Failure::settings(&unsupported(&settings.logs))),
     };
     Ok(Opened { backend: settings.logs.backend.value, store, registry, clock })
-}
-
-/// Opens the logs in a folder, or begins them.
-///
-/// # Errors
-/// When the file cannot be used.
-fn sqlite(dir: &Path, boot: BootClock) -> Result<SqliteLog, Failure> {
-    SqliteLog::open(dir, boot)
-        .map_err(|error| Failure::new(Exit::Failed, "log_store_unusable", chain(&error)))
 }
 
 impl Opened {

@@ -2,6 +2,7 @@
 
 import * as node from "/assets/node.js";
 import { draw, element } from "/assets/card.js";
+import "/assets/logs.js";
 
 const STAGES = ["1_backlog", "2_current", "3_qa", "4_merge", "5_done"];
 const byId = (id) => document.getElementById(id);
@@ -267,6 +268,36 @@ byId("add").addEventListener("submit", async (event) => {
     byId("add-id").focus();
   }
 });
+
+// --- the two views ---------------------------------------------------------------------------------------
+
+const logs = document.querySelector("gangline-logs");
+logs.addEventListener("trouble", (event) => trouble(event.detail));
+logs.addEventListener("said", (event) => {
+  byId("trouble").hidden = true;
+  byId("said").textContent = event.detail;
+});
+
+/** Shows what the address asks for: the board, or `#logs` and perhaps the name of a space. */
+function view() {
+  const asked = location.hash.slice(1);
+  const space = asked.startsWith("logs/") ? asked.slice("logs/".length) : "";
+  const isLogs = asked === "logs" || space !== "";
+  byId("board").hidden = byId("tools").hidden = isLogs;
+  byId("logs").hidden = !isLogs;
+  for (const [link, isHere] of [["to-board", !isLogs], ["to-logs", isLogs]]) {
+    if (isHere) byId(link).setAttribute("aria-current", "page");
+    else byId(link).removeAttribute("aria-current");
+  }
+  if (!isLogs) return logs.hide();
+  try {
+    logs.show(space ? decodeURIComponent(space) : null);
+  } catch {
+    logs.show(null);
+  }
+}
+addEventListener("hashchange", view);
+view();
 
 try {
   byId("me").value = localStorage.getItem("gangline-me") ?? "";

@@ -15,7 +15,7 @@ async function ask(method, path, body) {
     answer = await fetch(path, {
       method,
       headers: body === undefined ? {} : { "content-type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
       cache: "no-store",
     });
   } catch {
@@ -42,6 +42,74 @@ export const change = (id, fields) => ask("PATCH", place(id), fields);
 export const remove = (id) => ask("DELETE", place(id));
 export const claim = (id, agent) => ask("POST", `${place(id)}/claim`, agent ? { agent } : {});
 export const release = (id) => ask("POST", `${place(id)}/release`, {});
+
+// --- logs ------------------------------------------------------------------------------------------------
+
+const log = (space) => `/api/v1/spaces/${encodeURIComponent(space)}`;
+
+export const spaces = () => ask("GET", "/api/v1/spaces?limit=1000");
+export const space = (name) => ask("GET", log(name));
+export const lease = (name) => ask("GET", `${log(name)}/lease`);
+export const acquire = (name) => ask("POST", `${log(name)}/lease`);
+export const letGo = (name) => ask("DELETE", `${log(name)}/lease`);
+/** Appends an event. `body` is JSON already: its numbers go out as they were written. */
+export const append = (name, body) => ask("POST", `${log(name)}/events`, body);
+
+/** Events of a stretch of a log, each as the text that it came in. */
+export async function stretch(name, from, count) {
+  const lines = [];
+  await new Promise((done, failed) => {
+    const source = new EventSource(`${log(name)}/events?follow=true&from=${from}&limit=${count}`);
+    source.addEventListener("event", (event) => {
+      lines.push(event.data);
+      if (lines.length < count) return;
+      source.close();
+      done();
+    });
+    source.addEventListener("error", () => {
+      source.close();
+      failed(new Refused(0, { detail: "the earlier events could not be read", hint: "try again in a moment" }));
+    });
+  });
+  return lines;
+}
+
+/**
+ * Follows a log from `from` on, until `close` of what it returns. `onReady` comes whenever the stream (again) begins,
+ * `onEvent` with the text of each event, `onLost` when the node is gone.
+ */
+export function followLog(name, from, { onReady, onEvent, onLost }) {
+  let source = null;
+  let next = from;
+  let isClosed = false;
+  const open = () => {
+    if (isClosed) return;
+    source = new EventSource(`${log(name)}/events?follow=true&from=${next}`);
+    source.addEventListener("ready", (event) => onReady(JSON.parse(event.data), false));
+    source.addEventListener("reset", (event) => {
+      next = JSON.parse(event.data).next;
+      onReady(JSON.parse(event.data), true);
+    });
+    source.addEventListener("event", (event) => {
+      next = Number(event.lastEventId) + 1;
+      onEvent(event.data);
+    });
+    source.addEventListener("error", () => {
+      if (isClosed) return;
+      onLost();
+      // A browser comes back by itself from a broken stream, but not from a refusal.
+      if (source.readyState === EventSource.CLOSED) setTimeout(open, 2000);
+    });
+  };
+  open();
+  addEventListener("pagehide", () => source?.close(), { once: true });
+  return {
+    close: () => {
+      isClosed = true;
+      source?.close();
+    },
+  };
+}
 
 /**
  * Follows the node's changes for as long as the page lives. `onReady` comes whenever the stream (again) begins,

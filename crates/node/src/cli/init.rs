@@ -85,7 +85,7 @@ fn text(args: &InitArgs) -> String {
     lines.push("\n# [tls]    # serve https:// and wss://".to_owned());
     lines.push("# self_signed = true    # or cert = \"cert.pem\" and key = \"key.pem\"".to_owned());
     lines.push("\n# [log_store]    # where logs live".to_owned());
-    lines.push("# backend = \"sqlite\"    # or \"memory\"; nodes of one machine may share one: path = \"/some/folder\"".to_owned());
+    lines.push("# backend = \"sqlite\"    # \"git\" or \"memory\"; nodes of one machine may share it: path = \"/some/folder\"".to_owned());
     lines.push("\n# [lease]".to_owned());
     lines.push("# ttl = \"10s\"    # how long a dead node keeps a space".to_owned());
     lines.push("\n# [limits]".to_owned());

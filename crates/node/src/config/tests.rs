@@ -61,11 +61,9 @@ fn unknown_keys_have_a_place_and_a_suggestion() {
 
 #[test]
 fn tables_of_later_versions_are_refused_clearly() {
-    for table in [
-        "[[reconcile]]\nname = \"a\"\n",
-        "[log_store]\nbackend = \"git\"\n",
-        "[lease]\nregistry = \"node\"\ncoordinator = \"http://a:1\"\n",
-    ] {
+    for table in
+        ["[[reconcile]]\nname = \"a\"\n", "[lease]\nregistry = \"node\"\ncoordinator = \"http://a:1\"\n"]
+    {
         check_mistakes(table, &["is not supported by this version of gangline"]);
     }
 }

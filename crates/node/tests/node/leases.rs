@@ -11,10 +11,16 @@ const SPACE: &str = "/api/v1/spaces/s";
 
 /// Two places for nodes that keep their logs in one folder.
 fn pair(ttl: &str) -> (TempDir, TempDir, TempDir) {
+    pair_on("sqlite", ttl)
+}
+
+fn pair_on(backend: &str, ttl: &str) -> (TempDir, TempDir, TempDir) {
     let shared = tempdir().unwrap();
     let place = || {
         let dir = tempdir().unwrap();
-        let text = format!("[log_store]\npath = {:?}\n[lease]\nttl = \"{ttl}\"\n", shared.path());
+        let path = shared.path().join("logs");
+        let text =
+            format!("[log_store]\nbackend = \"{backend}\"\npath = {path:?}\n[lease]\nttl = \"{ttl}\"\n");
         std::fs::write(dir.path().join("gangline.toml"), text).unwrap();
         dir
     };
@@ -149,6 +155,21 @@ fn leases_by_command() {
     until("the release seen everywhere", || lease(&b)["holder"].is_null());
     let nobody = run(at_a.path(), &["--node", "http://127.0.0.1:9", "lease", "status", "s"]);
     assert_eq!(nobody.code, 6, "{nobody:?}");
+}
+
+#[test]
+fn logs_in_git_are_shared_and_verified_as_a_repository() {
+    let (shared, at_a, at_b) = pair_on("git", "10m");
+    let (a, b) = (Node::start(&at_a), Node::start(&at_b));
+    append(&a, "one");
+    b.ask("POST", &format!("{SPACE}/lease"), &[], b"").refused(409, "lease_held");
+    a.stop();
+    assert_eq!(append(&b, "two")["epoch"], 2);
+    assert_eq!(b.get("/api/v1/status").json()["log"]["backend"], "git");
+    b.stop();
+    let repository = shared.path().join("logs").to_str().unwrap().to_owned();
+    let verified = run(at_a.path(), &["--json", "log", "verify", "s", "--git", &repository]);
+    assert_eq!((verified.code, &verified.json()["events"]), (0, &json!(2)), "{verified:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use gangline_lease::{
     BatchSignature, Epoch, Event, EventStore, EventType, Head, Incarnation, IntentId, Payload, ReadLimit,
     Seq, SpaceName, SpaceState, StoreError,
 };
-use gangline_store::{BootClock, OpenLogError, SqliteLog};
+use gangline_store::{BootClock, GitLog, OpenLogError, SqliteLog};
 use http::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ use super::place;
 use super::read::not_events;
 use crate::cli::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::logs::{SQLITE_FILE, chain};
+use crate::logs::{GIT_DIR, SQLITE_FILE, chain};
 
 /// Where a log is read from.
 pub(super) enum Source {
@@ -36,7 +36,10 @@ impl Source {
     /// # Errors
     /// When there is no log, or it cannot be used.
     pub(super) fn data_dir(dir: &Path) -> Result<Self, Failure> {
-        let file = dir.join(SQLITE_FILE);
+        let (file, repository) = (dir.join(SQLITE_FILE), dir.join(GIT_DIR));
+        if !file.is_file() && repository.is_dir() {
+            return Self::git(&repository);
+        }
         if !file.is_file() {
             let message = format!("there is no {}", file.display());
             return Err(Failure::new(Exit::NotFound, "no_log", message)
@@ -49,6 +52,16 @@ impl Source {
             let exit = if is_damaged { Exit::Refused } else { Exit::Failed };
             Failure::new(exit, "log_store_unusable", chain(&error))
         })?;
+        Ok(Self::Store(Arc::new(log)))
+    }
+
+    /// A git repository that has logs, also a clone.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn git(path: &Path) -> Result<Self, Failure> {
+        let log = GitLog::open_readonly(path)
+            .map_err(|error| Failure::new(Exit::NotFound, "no_log", chain(&error)))?;
         Ok(Self::Store(Arc::new(log)))
     }
 

@@ -19,10 +19,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let source = match (&args.data_dir, &args.git) {
         (Some(dir), _) => Source::data_dir(dir)?,
-        (None, Some(_)) => {
-            let message = "logs in git are not supported by this version of gangline";
-            return Err(Failure::new(Exit::Usage, "no_git", message));
-        }
+        (None, Some(repository)) => Source::git(repository)?,
         (None, None) => Source::Node(client()?),
     };
     let state = source.state(&args.space).await?;
