@@ -75,6 +75,25 @@ pub trait EventStore: Send + Sync {
         after: Option<&'a SpaceName>,
         count: usize,
     ) -> Answer<'a, Result<Vec<SpaceName>, StoreError>>;
+
+    /// Returns spaces with their states, as [`EventStore::spaces`] returns their names.
+    fn states<'a>(
+        &'a self,
+        after: Option<&'a SpaceName>,
+        count: usize,
+    ) -> Answer<'a, Result<Vec<(SpaceName, SpaceState)>, StoreError>> {
+        Box::pin(async move {
+            let mut states = Vec::new();
+            for name in self.spaces(after, count).await? {
+                let state = self.state(&name).await?.ok_or_else(|| StoreError::Damaged {
+                    place: name.to_string(),
+                    what: "it is listed, and not there".to_owned(),
+                })?;
+                states.push((name, state));
+            }
+            Ok(states)
+        })
+    }
 }
 
 /// What became of a batch.

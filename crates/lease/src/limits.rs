@@ -38,7 +38,9 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 pub const REMOTE_EVENTS_MAX: usize = 4_096;
 /// Bytes of payloads in one message between nodes; one event is sent even if it alone has more.
 pub const REMOTE_BYTES_MAX: usize = 2 << 20;
-/// Names of spaces in one message between nodes.
+/// States of spaces that are asked for at a time.
+pub const STATES_MAX: usize = 4_096;
+/// Names or states of spaces in one message between nodes.
 pub const REMOTE_SPACES_MAX: usize = 4_096;
 /// Longest URL that a node advertises, in bytes.
 pub const URL_BYTES_MAX: usize = 1 << 10;

@@ -38,6 +38,7 @@
 //! 25   read     space ‖ from ‖ count ‖ bytes                         event… | store
 //! 26   find     space ‖ id                                           placed? | store
 //! 27   spaces   space? ‖ count                                       space… | store
+//! 28   states   space? ‖ count                                       (space ‖ state)… | store
 //!
 //! refusal    00 placed (id reused) | 01 text (diverged) | 02 access (closed) | 03 (busy) | 04 text (forbidden)
 //! access     a text: open, copy, or moved and a place
@@ -69,7 +70,7 @@ pub use self::{
 use crate::{clock::Answer, lease::Reach};
 
 /// The methods of the calls that are about logs.
-pub const METHODS: RangeInclusive<u32> = 16..=27;
+pub const METHODS: RangeInclusive<u32> = 16..=28;
 
 /// Calls other nodes.
 pub trait Caller: Send + Sync {

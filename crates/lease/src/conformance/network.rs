@@ -264,6 +264,14 @@ impl EventStore for Anybody {
     ) -> Answer<'a, Result<Vec<SpaceName>, StoreError>> {
         Box::pin(async move { self.reader().spaces(after, count).await })
     }
+
+    fn states<'a>(
+        &'a self,
+        after: Option<&'a SpaceName>,
+        count: usize,
+    ) -> Answer<'a, Result<Vec<(SpaceName, SpaceState)>, StoreError>> {
+        Box::pin(async move { self.reader().states(after, count).await })
+    }
 }
 
 impl LeaseRegistry for Anybody {

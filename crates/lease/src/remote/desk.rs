@@ -152,6 +152,9 @@ impl Desk {
             Request::Spaces { after, count } => {
                 store.spaces(after.as_ref(), count.min(REMOTE_SPACES_MAX)).await.encode()
             }
+            Request::States { after, count } => {
+                store.states(after.as_ref(), count.min(REMOTE_SPACES_MAX)).await.encode()
+            }
         })
     }
 

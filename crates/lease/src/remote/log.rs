@@ -131,15 +131,25 @@ impl RemoteLog {
         }
     }
 
-    async fn list(&self, after: Option<&SpaceName>, count: usize) -> Result<Vec<SpaceName>, StoreError> {
-        let mut found: Vec<SpaceName> = Vec::new();
+    /// Lists as many as were asked for, in as many messages as that takes.
+    async fn list<T>(
+        &self,
+        after: Option<&SpaceName>,
+        count: usize,
+        request: impl Fn(Option<SpaceName>, usize) -> Request,
+        name: impl Fn(&T) -> &SpaceName,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        Vec<T>: Wire,
+    {
+        let mut found: Vec<T> = Vec::new();
         loop {
-            let after = found.last().or(after).cloned();
+            let after = found.last().map(&name).or(after).cloned();
             let want = count.saturating_sub(found.len()).min(REMOTE_SPACES_MAX);
             if want == 0 {
                 return Ok(found);
             }
-            let more: Vec<SpaceName> = self.look(Request::Spaces { after, count: want }).await?;
+            let more: Vec<T> = self.look(request(after, want)).await?;
             let is_last = more.len() < want;
             found.extend(more);
             if is_last {
@@ -212,7 +222,15 @@ impl EventStore for RemoteLog {
         after: Option<&'a SpaceName>,
         count: usize,
     ) -> Answer<'a, Result<Vec<SpaceName>, StoreError>> {
-        Box::pin(self.list(after, count))
+        Box::pin(self.list(after, count, |after, count| Request::Spaces { after, count }, |name| name))
+    }
+
+    fn states<'a>(
+        &'a self,
+        after: Option<&'a SpaceName>,
+        count: usize,
+    ) -> Answer<'a, Result<Vec<(SpaceName, SpaceState)>, StoreError>> {
+        Box::pin(self.list(after, count, |after, count| Request::States { after, count }, |(name, _)| name))
     }
 }
 

@@ -31,6 +31,7 @@ const ACCESS: u32 = FORWARD + 8;
 const READ: u32 = FORWARD + 9;
 const FIND: u32 = FORWARD + 10;
 const SPACES: u32 = FORWARD + 11;
+const STATES: u32 = FORWARD + 12;
 
 /// An intent takes at least as many bytes, with its author.
 const INTENT_BYTES_MIN: usize = 2 + 2 + 3 + 32;
@@ -50,6 +51,7 @@ pub(super) enum Request {
     Read { space: SpaceName, from: Seq, limit: ReadLimit },
     Find { space: SpaceName, id: IntentId },
     Spaces { after: Option<SpaceName>, count: usize },
+    States { after: Option<SpaceName>, count: usize },
 }
 
 /// A batch without what follows from the rest: seqs, hashes, and the holder, which is whoever calls.
@@ -97,6 +99,7 @@ impl Request {
             Self::Read { .. } => READ,
             Self::Find { .. } => FIND,
             Self::Spaces { .. } => SPACES,
+            Self::States { .. } => STATES,
         }
     }
 
@@ -151,7 +154,7 @@ impl Request {
                 space.put(&mut out);
                 id.put(&mut out);
             }
-            Self::Spaces { after, count } => {
+            Self::Spaces { after, count } | Self::States { after, count } => {
                 after.put(&mut out);
                 put_varint(&mut out, *count as u64);
             }
@@ -217,6 +220,7 @@ impl Request {
             },
             FIND => Self::Find { space: SpaceName::read(reader)?, id: IntentId::read(reader)? },
             SPACES => Self::Spaces { after: Option::read(reader)?, count: size(reader)? },
+            STATES => Self::States { after: Option::read(reader)?, count: size(reader)? },
             other => return Err(MessageError::Unknown { what: "method", found: other.into() }),
         })
     }

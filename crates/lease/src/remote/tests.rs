@@ -222,6 +222,7 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         (space(), id()).prop_map(|(space, id)| Request::Find { space, id }),
         (proptest::option::of(space()), size()).prop_map(|(after, count)| Request::Spaces { after, count }),
+        (proptest::option::of(space()), size()).prop_map(|(after, count)| Request::States { after, count }),
     ]
 }
 
@@ -258,6 +259,7 @@ fn all_replies(bytes: &[u8]) {
     only_one_spelling::<Result<Vec<Event>, StoreError>>(bytes);
     only_one_spelling::<Result<Option<Placed>, StoreError>>(bytes);
     only_one_spelling::<Result<Vec<SpaceName>, StoreError>>(bytes);
+    only_one_spelling::<Result<Vec<(SpaceName, SpaceState)>, StoreError>>(bytes);
 }
 
 proptest! {
@@ -294,6 +296,9 @@ proptest! {
         check::<Result<Option<Placed>, StoreError>>(&Ok(Some(placed)));
         check::<Result<Written, AppendFailed>>(&Ok(written));
         check::<Result<Vec<Event>, StoreError>>(&Ok(events));
+        check::<Result<Vec<(SpaceName, SpaceState)>, StoreError>>(
+            &Ok(spaces.iter().map(|name| (name.clone(), state)).collect()),
+        );
         check::<Result<Vec<SpaceName>, StoreError>>(&Ok(spaces));
     }
 
@@ -488,6 +493,7 @@ fn bytes_are_fixed() {
     golden(&Request::Find { space: space.clone(), id: IntentId::new("a").unwrap() }, 26, "0173 0161");
     golden(&Request::Spaces { after: Some(space), count: 1 }, 27, "010173 01");
     golden(&Request::Spaces { after: None, count: 0 }, 27, "00 00");
+    golden(&Request::States { after: None, count: 300 }, 28, "00 ac02");
 
     let b = "bb".repeat(32);
     let placed = Placed { seq: Seq(1), epoch, hash: Digest([0xaa; 32]), content: Digest([0xbb; 32]) };

@@ -305,6 +305,15 @@ impl Wire for Vec<SpaceName> {
     }
 }
 
+impl Wire for Vec<(SpaceName, SpaceState)> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_list(out, self);
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, MessageError> {
+        reader.list("spaces", REMOTE_SPACES_MAX, 2 + 16 + 1 + 33)
+    }
+}
+
 impl Wire for Written {
     fn put(&self, out: &mut Vec<u8>) {
         match self {
