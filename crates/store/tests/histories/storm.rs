@@ -312,6 +312,14 @@ impl Storm {
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             self.note(&line);
         }
-        self.acknowledged
+        std::mem::take(&mut self.acknowledged)
+    }
+}
+
+/// A test that fails leaves no storm behind.
+impl Drop for Storm {
+    fn drop(&mut self) {
+        let _is_gone_already = self.child.kill();
+        let _waited_for = self.child.wait();
     }
 }
