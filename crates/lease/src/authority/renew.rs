@@ -60,7 +60,9 @@ impl AppendAuthority {
 
     pub(super) fn renew_at(&self, at: Moment, space: &Arc<Space>) {
         let mut renewals = self.renewals();
-        renewals.retain(|(_, name)| *name != space.name);
+        if let Some(before) = space.renews_at(at) {
+            renewals.remove(&(before, space.name.clone()));
+        }
         renewals.insert((at, space.name.clone()));
     }
 }

@@ -29,7 +29,10 @@ pub(super) struct Space {
 
 #[derive(Debug)]
 struct Kept {
-    held: Option<Held>,
+    /// In a box of its own: most spaces are not held at most times.
+    held: Option<Box<Held>>,
+    /// When its renewal is on the list.
+    renews: Option<Moment>,
     seen: Option<Seen>,
     /// The highest epoch that was heard of.
     epoch: Epoch,
@@ -49,7 +52,7 @@ struct Held {
 impl Space {
     pub(super) fn new(name: SpaceName) -> Self {
         let (wakers, epoch) = (Vec::new(), Epoch::NONE);
-        let kept = Kept { held: None, seen: None, epoch, diverged: None, landed: 0, wakers };
+        let kept = Kept { held: None, renews: None, seen: None, epoch, diverged: None, landed: 0, wakers };
         Self { name, lane: Lane::new(), kept: Mutex::new(kept) }
     }
 
@@ -57,7 +60,7 @@ impl Space {
     pub(super) fn take_up(&self, grant: Grant, state: &SpaceState, term: Term, now: Moment) {
         let mut kept = self.kept();
         kept.epoch = kept.epoch.max(state.epoch);
-        kept.held = Some(Held { writer: Writer::new(grant, state.head), term, used: now });
+        kept.held = Some(Box::new(Held { writer: Writer::new(grant, state.head), term, used: now }));
     }
 
     /// Stops holding the space.
@@ -117,6 +120,16 @@ impl Space {
         let held = kept.held.as_mut().filter(|held| held.writer.grant().epoch() == epoch)?;
         held.term = change(held.term);
         Some(held.term)
+    }
+
+    /// Notes when the lease is to be renewed; returns when it was to be before.
+    pub(super) fn renews_at(&self, at: Moment) -> Option<Moment> {
+        self.kept().renews.replace(at)
+    }
+
+    /// Returns whether the space is held, be it that the lease has run out.
+    pub(super) fn is_held(&self) -> bool {
+        self.kept().held.is_some()
     }
 
     /// Notes that an acquire asked for the space: it is used.
