@@ -127,11 +127,6 @@ impl Space {
         self.kept().renews.replace(at)
     }
 
-    /// Returns whether the space is held, be it that the lease has run out.
-    pub(super) fn is_held(&self) -> bool {
-        self.kept().held.is_some()
-    }
-
     /// Notes that an acquire asked for the space: it is used.
     pub(super) fn touch(&self, now: Moment) {
         if let Some(held) = &mut self.kept().held {
