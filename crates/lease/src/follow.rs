@@ -227,6 +227,13 @@ impl Follower {
                 self.stop(space, Stopped::Broken(offence.to_string()));
                 Ok(0)
             }
+            // Somebody else copies to there too.
+            Err(CopyError::Adopt(AdoptError::Misfit(Misfit::Moved { .. }))) => {
+                if let Some(state) = copies.state(space).await? {
+                    self.note(space, state);
+                }
+                Ok(0)
+            }
             Err(CopyError::Adopt(AdoptError::Misfit(misfit))) => {
                 self.stop(space, Stopped::Misfit(misfit));
                 Ok(0)

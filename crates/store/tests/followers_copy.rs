@@ -99,10 +99,12 @@ fn copies_go_on_where_they_ended() {
     assert_eq!(block_on(follower.pass()).unwrap().events, 0);
     let idle = ground.network.calls();
     assert!(idle.len() <= 6, "a look costs one call, and what is new of a space a few: {}", idle.len());
-    // Another process goes on with the same copies.
-    let follower = ground.follower(all());
+    // Another process goes on with the same copies, and this one after it.
+    let another = ground.follower(all());
     ground.append(&named("s"), &["d"]);
-    assert_eq!(block_on(follower.pass()).unwrap().events, 1);
+    assert_eq!(block_on(another.pass()).unwrap().events, 1);
+    block_on(follower.pass()).unwrap();
+    assert!(another.stopped().is_empty());
     for space in [named("s"), named("t")] {
         assert_eq!(events(ground.copies.as_ref(), &space), events(ground.source.as_ref(), &space));
         assert_eq!(block_on(ground.copies.access(&space)).unwrap(), Some(Access::Copy));

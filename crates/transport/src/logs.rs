@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bft_json_crdt::AuthorId;
 use bytes::Bytes;
-use gangline_lease::remote::METHODS;
-use gangline_lease::{Answer, CallFailed, Caller, Coordinator, Desk, Reach};
+use gangline_lease::remote::{Admits, METHODS, Right};
+use gangline_lease::{Answer, CallFailed, Caller, Coordinator, Desk, Reach, RemoteForwarder, RemoteLog};
 use tokio::sync::Semaphore;
 
 use crate::backoff::BackoffSettings;
 use crate::calls::{CallError, CallFuture, CallHandler};
+use crate::gate::Gate;
 use crate::hub::Transport;
 use crate::rendezvous::Jitter;
 use crate::url::PeerUrl;
@@ -46,6 +47,22 @@ impl LogCaller {
     /// Calls over this transport from here on; over none, if there is none.
     pub fn attach(&self, transport: Option<Transport>) {
         *self.transport.write().unwrap_or_else(PoisonError::into_inner) = transport;
+    }
+
+    /// Makes a log at the node at `url`, and what goes with it.
+    #[must_use]
+    pub fn member_of(self: &Arc<Self>, url: PeerUrl) -> Member {
+        let coordinator = self.coordinator(url);
+        let caller: Arc<dyn Caller> = Arc::clone(self) as _;
+        let log = RemoteLog::new(Arc::clone(&caller), Arc::clone(&coordinator));
+        let forwarder = RemoteForwarder::new(caller, Some(Arc::clone(&coordinator)));
+        Member { coordinator, log, forwarder }
+    }
+
+    /// Makes the forwarder of a node that coordinates itself.
+    #[must_use]
+    pub fn forwarder(self: &Arc<Self>) -> RemoteForwarder {
+        RemoteForwarder::new(Arc::clone(self) as _, None)
     }
 
     /// Says who coordinates: the node at `url`, as soon as it has proved its key. Somebody has to keep a session with
@@ -102,6 +119,34 @@ impl LogCaller {
     }
 }
 
+/// What a node works with whose logs are at a coordinator. For its authority `log` is store and registry.
+#[derive(Clone)]
+pub struct Member {
+    /// Who coordinates; its desk wants to know too.
+    pub coordinator: Coordinator,
+    /// The store and the registry.
+    pub log: RemoteLog,
+    /// Brings intents to holders.
+    pub forwarder: RemoteForwarder,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+/// Admits to logs whom a gate admits to documents: whoever reads those may read logs, whoever writes may append.
+#[must_use]
+pub fn admits_as(gate: Arc<dyn Gate>) -> Admits {
+    Arc::new(move |peer, right| {
+        gate.admit(peer).is_ok_and(|rights| match right {
+            Right::Read => rights.read,
+            Right::Write => rights.write,
+        })
+    })
+}
+
 /// Keeps a session with the coordinator, from now on and however often it ends.
 pub fn keep_coordinator(transport: &Transport, url: &PeerUrl, jitter: Jitter) {
     transport.dial_with(url.clone(), BACKOFF, jitter);
@@ -128,9 +173,17 @@ impl fmt::Debug for LogCaller {
 #[derive(Clone, Debug)]
 pub struct LogCalls(pub Desk);
 
+impl LogCalls {
+    /// Whether a method is about logs.
+    #[must_use]
+    pub fn takes(method: u32) -> bool {
+        METHODS.contains(&method)
+    }
+}
+
 impl CallHandler for LogCalls {
     fn serve(&self, peer: AuthorId, method: u32, body: Bytes) -> CallFuture {
-        if !METHODS.contains(&method) {
+        if !Self::takes(method) {
             return Box::pin(std::future::ready(Err(format!("this node has no method {method}"))));
         }
         let reply = self.0.serve(peer, method, Vec::from(body));

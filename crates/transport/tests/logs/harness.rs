@@ -11,11 +11,11 @@ use bytes::Bytes;
 use gangline_lease::conformance::intent;
 use gangline_lease::remote::Backend;
 use gangline_lease::{
-    Answer, AppendAuthority, AppendError, Clock, Coordinator, Desk, EventStore, LeaseRegistry, LeaseSettings,
-    Moment, Parts, Placed, Reach, RemoteForwarder, RemoteLog, SpaceName,
+    Answer, AppendAuthority, AppendError, Clock, Desk, EventStore, LeaseRegistry, LeaseSettings, Moment,
+    Parts, Placed, Reach, RemoteForwarder, SpaceName,
 };
 use gangline_store::{MemoryEventStore, MemoryLeaseRegistry};
-use gangline_transport::logs::{LogCaller, LogCalls, keep_coordinator};
+use gangline_transport::logs::{LogCaller, LogCalls, Member, admits_as, keep_coordinator};
 use gangline_transport::{Identity, OpenGate, PeerUrl, Transport, TransportSettings};
 use http_body_util::Empty;
 use hyper::Response;
@@ -95,12 +95,12 @@ impl Node {
         let caller = LogCaller::new();
         let (store, registry): (Arc<dyn EventStore>, Arc<dyn LeaseRegistry>) =
             (Arc::new(kept.store.clone()), Arc::new(kept.registry.clone()));
-        let forwarder = RemoteForwarder::new(Arc::clone(&caller) as _, None);
+        let forwarder = caller.forwarder();
         let reach = Reach { node: key.author(), url: None };
         let parts = parts(&key, reach, Arc::clone(&store), Arc::clone(&registry), forwarder);
         let authority = AppendAuthority::new(parts, lease_settings()).unwrap();
         let backend = Backend { store: Arc::clone(&store), registry };
-        let desk = Desk::of_coordinator(authority.clone(), backend, Arc::new(|_, _| true));
+        let desk = Desk::of_coordinator(authority.clone(), backend, admits_as(Arc::new(OpenGate)));
         Self::run(key, authority, store, desk, &caller, Some(listener))
     }
 
@@ -114,13 +114,12 @@ impl Node {
         let url = listener.as_ref().map(|it| format!("http://{}", it.local_addr().unwrap()));
         let caller = LogCaller::new();
         let at = PeerUrl::of_node(&format!("http://{coordinator}")).unwrap();
-        let known: Coordinator = caller.coordinator(at.clone());
-        let log = Arc::new(RemoteLog::new(Arc::clone(&caller) as _, Arc::clone(&known)));
-        let forwarder = RemoteForwarder::new(Arc::clone(&caller) as _, Some(Arc::clone(&known)));
+        let Member { coordinator: known, log, forwarder } = caller.member_of(at.clone());
+        let log = Arc::new(log);
         let reach = Reach { node: key.author(), url };
         let parts = parts(&key, reach, Arc::clone(&log) as _, Arc::clone(&log) as _, forwarder);
         let authority = AppendAuthority::new(parts, lease_settings()).unwrap();
-        let desk = Desk::of_member(authority.clone(), known, Arc::new(|_, _| true));
+        let desk = Desk::of_member(authority.clone(), known, admits_as(Arc::new(OpenGate)));
         let node = Self::run(key, authority, log, desk, &caller, listener);
         keep_coordinator(&node.transport, &at, Box::new(|| 0.0));
         node

@@ -15,6 +15,7 @@ async fn a_node_is_called_where_it_says_it_is() {
     let alice = Node::coordinator(&Kept::new(), any_port()).await;
     let bob = Node::member(2, alice.addr.unwrap(), Wall::None).await;
     let carol = Node::member(3, alice.addr.unwrap(), Wall::Behind).await;
+    carol.meets(&alice).await;
     let hello = Bytes::from_static(b"hello");
     let reply = carol.transport.call_at(bob.id(), Some(&url(&bob)), PING, hello.clone(), 5_000).await;
     assert_eq!(reply.unwrap(), hello);
@@ -36,6 +37,7 @@ async fn another_node_is_not_called_instead() {
     let alice = Node::coordinator(&Kept::new(), any_port()).await;
     let bob = Node::member(2, alice.addr.unwrap(), Wall::None).await;
     let carol = Node::member(3, alice.addr.unwrap(), Wall::Behind).await;
+    carol.meets(&alice).await;
     let gone = Keypair::from_seed(&[77; 32]).author();
     let at = url(&bob);
     let call = || carol.transport.call_at(gone, Some(&at), PING, Bytes::new(), 5_000);
@@ -52,6 +54,8 @@ async fn nobody_there_is_told_in_time() {
     let bob = Node::member(2, alice.addr.unwrap(), Wall::None).await;
     let (at, id) = (url(&bob), bob.id());
     bob.stop().await;
+    // Also the session is gone that bob had opened.
+    until("alice has noticed", || alice.transport.peers().peers.is_empty()).await;
     let call = alice.transport.call_at(id, Some(&at), PING, Bytes::new(), 5_000);
     assert_eq!(within("a reply", call).await, Err(CallError::NotConnected(id)));
     until("it is off the list", || alice.transport.key_at(&at).is_none()).await;
