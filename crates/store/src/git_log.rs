@@ -21,7 +21,8 @@
 //! `refs/heads/gangline/aside/<space>/<commit>`; the branch for that is made before the log's own is moved, so that
 //! whoever is killed in between has one branch too many and no log too few.
 //!
-//! Beside git's own files, the repository's directory has `gangline/`: the lock, the leases, the indexes.
+//! Beside git's own files, the repository's directory has `gangline/`: the lock, the leases, the indexes, a setting of
+//! libgit2's (what is written is synced), and the former files of branches until the next packing.
 
 mod index;
 mod loose;

@@ -15,6 +15,8 @@ use crate::{OpenLogError, dir_lock::sync_dir, worker::Failure};
 /// Where the index, the leases and the lock are, in the repository's directory.
 const SIDE_DIR: &str = "gangline";
 const LOCK_NAME: &str = "lock";
+/// Where branches' former files are, see [`super::writer`].
+const FORMER_DIR: &str = "former";
 /// What libgit2 is told beside the repository's own configuration.
 const SETTINGS_NAME: &str = "config";
 const SETTINGS: &str = "[core]\n\tfsyncObjectFiles = true\n";
@@ -85,7 +87,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenGitLogError> {
     let git_error = |source| OpenGitLogError::Git { path: path.to_owned(), source };
     check_dir(path)?;
     let side = path.join(SIDE_DIR);
-    fs::create_dir_all(&side).map_err(io_error)?;
+    fs::create_dir_all(former_dir(path)).map_err(io_error)?;
     let lock = OpenOptions::new().write(true).create(true).truncate(false).open(side.join(LOCK_NAME));
     let lock = lock.map_err(io_error)?;
     lock.lock().map_err(io_error)?;
@@ -123,6 +125,11 @@ fn check_dir(path: &Path) -> Result<(), OpenGitLogError> {
         return foreign("it has other files");
     }
     Ok(())
+}
+
+/// Where branches' former files are.
+pub(super) fn former_dir(path: &Path) -> PathBuf {
+    path.join(SIDE_DIR).join(FORMER_DIR)
 }
 
 /// Opens a handle that writes nothing.

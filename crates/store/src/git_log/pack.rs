@@ -83,6 +83,7 @@ impl Packer {
     }
 
     fn pack(&self) -> Result<(), PackError> {
+        files(&open::former_dir(&self.path))?.iter().try_for_each(|path| remove(path))?;
         let loose = self.loose()?;
         if loose.len() < LOOSE_MAX {
             return Ok(());
@@ -306,6 +307,14 @@ mod tests {
             }
         }
 
+        /// Makes what is swept with every run.
+        fn former(&self) -> PathBuf {
+            let path = open::former_dir(self.dir.path()).join("1-1");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, b"").unwrap();
+            path
+        }
+
         fn check(&self) {
             let git = Repository::open(self.dir.path()).unwrap();
             for (n, oid) in self.written.iter().enumerate() {
@@ -332,8 +341,9 @@ mod tests {
         assert!(most <= 6, "{most} packs of {} objects", ground.written.len());
         ground.check();
         ground.write(LOOSE_MAX - 1);
-        let packer = &mut ground.packer();
+        let (packer, former) = (&mut ground.packer(), ground.former());
         packer.run();
+        assert!(!former.exists());
         assert_eq!(packer.loose().unwrap().len(), LOOSE_MAX - 1, "not worth a pack");
     }
 

@@ -203,9 +203,9 @@ impl Writer {
         let (Some(oid), Some((_, standing, _))) = (parent, change.commits.last()) else {
             return Ok(Move::Done);
         };
-        if change.commits.is_empty()
-            || self.repo.move_branch(&ref_name::of(space), before, oid)? == Move::Elsewhere
-        {
+        let branch = ref_name::of(space);
+        self.repo.keep_former(&branch);
+        if self.repo.move_branch(&branch, before, oid)? == Move::Elsewhere {
             return Ok(Move::Elsewhere);
         }
         if self.tips.len() >= TIPS_MAX {
