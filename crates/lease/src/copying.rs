@@ -10,7 +10,7 @@ mod relate;
 
 pub use self::{
     importer::Importer,
-    recover::{Recovered, Shelf, recover},
+    recover::{RecoverError, Recovered, Shelf, recover},
     relate::{Relation, relate},
 };
 use crate::{

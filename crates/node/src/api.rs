@@ -88,7 +88,7 @@ pub(crate) struct AppInner {
 
 /// Every route and its methods, for the router's test and the description's.
 #[cfg(test)]
-const ROUTES: [(&str, &[&str]); 23] = [
+const ROUTES: [(&str, &[&str]); 26] = [
     ("/", &["get"]),
     ("/assets/{file}", &["get"]),
     ("/crdt-sync", &["get"]),
@@ -110,6 +110,9 @@ const ROUTES: [(&str, &[&str]); 23] = [
     ("/api/v1/spaces/{space}", &["get"]),
     ("/api/v1/spaces/{space}/events", &["get", "post"]),
     ("/api/v1/spaces/{space}/lease", &["delete", "get", "post"]),
+    ("/api/v1/spaces/{space}/access", &["post"]),
+    ("/api/v1/spaces/{space}/import", &["post"]),
+    ("/api/v1/spaces/{space}/recover", &["post"]),
     ("/api/v1/watch", &["get"]),
     ("/api/v1/openapi.json", &["get"]),
 ];

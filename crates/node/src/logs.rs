@@ -5,9 +5,11 @@
 
 mod clock;
 mod ids;
+pub(crate) mod lines;
+mod shelf;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::clock::NodeClock;
 pub(crate) use self::ids::new_id;
+use self::shelf::FileShelf;
 use crate::config::{LeaseKeeper, LogBackend, LogSettings, Mistake, Settings};
 use crate::failure::{Exit, Failure};
 
@@ -37,6 +40,8 @@ const LOOKS_PER_TTL: u32 = 8;
 /// Where logs and leases are kept.
 #[derive(Clone)]
 pub(crate) struct Opened {
+    /// The data directory, of a node that has one.
+    dir: Option<PathBuf>,
     backend: LogBackend,
     store: Arc<dyn EventStore>,
     registry: Arc<dyn LeaseRegistry>,
@@ -92,7 +97,8 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, Failure> {
         LeaseKeeper::Memory => in_memory(),
         LeaseKeeper::Node => return Err(Failure::settings(&unsupported(&settings.logs))),
     };
-    Ok(Opened { backend: settings.logs.backend.value, store, registry, clock })
+    let dir = Some(settings.data_dir.value.clone());
+    Ok(Opened { dir, backend: settings.logs.backend.value, store, registry, clock })
 }
 
 impl Opened {
@@ -100,6 +106,7 @@ impl Opened {
     pub(crate) fn memory() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(None));
         Self {
+            dir: None,
             backend: LogBackend::Memory,
             store: Arc::new(MemoryEventStore::new()),
             registry: Arc::new(MemoryLeaseRegistry::new(clock.clone())),
@@ -122,6 +129,21 @@ pub(crate) struct Logs {
     pub(crate) keeper: LeaseKeeper,
     clock: Arc<dyn Clock>,
     ttl: Duration,
+    dir: Option<PathBuf>,
+}
+
+/// A store for a while, for what is not trusted yet.
+pub(crate) struct Scratch {
+    pub(crate) store: Arc<dyn EventStore>,
+    dir: PathBuf,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            tracing::warn!(event = "scratch_left", dir = %self.dir.display(), "{error}");
+        }
+    }
 }
 
 impl Logs {
@@ -135,7 +157,7 @@ impl Logs {
         key: Keypair,
         url: Option<String>,
     ) -> Result<Self, Failure> {
-        let Opened { backend, store, registry, clock } = opened;
+        let Opened { dir, backend, store, registry, clock } = opened;
         let url = settings.advertise.value.clone().or(url);
         // Nodes of one machine may share a store; each reaches only itself until one calls the other.
         let forwarder: Arc<dyn Forwarder> = Arc::new(LocalForwarder::new());
@@ -157,7 +179,20 @@ impl Logs {
                 hint: None,
             }])
         })?;
-        Ok(Self { authority, store, registry, backend, keeper: settings.registry.value, clock, ttl })
+        Ok(Self { authority, store, registry, backend, keeper: settings.registry.value, clock, ttl, dir })
+    }
+
+    /// Makes room for a log that is looked at, and finds where one is kept that is set aside.
+    ///
+    /// # Errors
+    /// When the node keeps nothing, or the disk does not take it.
+    pub(crate) fn scratch(&self) -> Result<(Scratch, FileShelf), Failure> {
+        let failed = |message: String| Failure::new(Exit::Failed, "no_scratch", message);
+        let data = self.dir.as_deref().ok_or_else(|| failed("this node keeps nothing on disk".into()))?;
+        let boot = BootClock::system().map_err(|error| failed(chain(&error)))?;
+        let dir = data.join(format!("scratch-{:016x}", ids::random()));
+        let log = SqliteLog::open(&dir, boot).map_err(|error| failed(chain(&error)))?;
+        Ok((Scratch { store: Arc::new(log), dir }, FileShelf::new(data)))
     }
 
     /// Keeps the leases of the spaces that are used, until `stop`. One timer, whatever the number of spaces.

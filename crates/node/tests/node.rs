@@ -11,6 +11,7 @@ mod node {
     mod items;
     mod leases;
     mod logs;
+    mod moves;
     mod peers;
     mod settings;
     mod sync;

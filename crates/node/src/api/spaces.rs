@@ -4,8 +4,10 @@
 //! the path, if that is one of the words below and stands there raw: `/api/v1/spaces/team/pages/events` are the
 //! events of `team/pages`, `/api/v1/spaces/team%2Fpages%2Fevents` is the space `team/pages/events`.
 
+mod access;
 mod append;
 mod follow;
+mod import;
 mod intent;
 mod lease;
 mod list;
@@ -20,8 +22,8 @@ use gangline_lease::SpaceName;
 use http::{HeaderValue, Method, StatusCode, header};
 
 pub(super) use self::list::list;
-use super::App;
 use super::problem::Problem;
+use super::{App, body};
 use crate::url::decode;
 
 /// What stands before the name of a space.
@@ -36,16 +38,29 @@ enum Part {
     Events,
     /// Its lease.
     Lease,
+    /// Whether it takes appends.
+    Access,
+    /// A log that comes.
+    Import,
+    /// A copy to compare with, and to go on from.
+    Recover,
 }
 
 impl Part {
-    const WORDS: [(&'static str, Self); 2] = [("events", Self::Events), ("lease", Self::Lease)];
+    const WORDS: [(&'static str, Self); 5] = [
+        ("events", Self::Events),
+        ("lease", Self::Lease),
+        ("access", Self::Access),
+        ("import", Self::Import),
+        ("recover", Self::Recover),
+    ];
 
     fn allow(self) -> &'static str {
         match self {
             Self::Whole => "GET,HEAD",
             Self::Events => "GET,HEAD,POST",
             Self::Lease => "GET,HEAD,POST,DELETE",
+            Self::Access | Self::Import | Self::Recover => "POST",
         }
     }
 }
@@ -88,7 +103,18 @@ async fn answer(app: &App, request: Request) -> Result<Response, Problem> {
                 _ => Ok(not_allowed(&parts.method, parts.uri.path(), part)),
             }
         }
-        (Part::Whole | Part::Events, _) => Ok(not_allowed(&parts.method, parts.uri.path(), part)),
+        (Part::Access, &Method::POST) => {
+            query::none(query)?;
+            access::set(app, &space, &body::read(&parts.headers, body, app).await?).await
+        }
+        (Part::Import, &Method::POST) => import::import(app, &space, query, body).await,
+        (Part::Recover, &Method::POST) => {
+            query::none(query)?;
+            import::go_on(app, &space, body).await
+        }
+        (Part::Whole | Part::Events | Part::Access | Part::Import | Part::Recover, _) => {
+            Ok(not_allowed(&parts.method, parts.uri.path(), part))
+        }
     }
 }
 

@@ -1,17 +1,23 @@
 //! The HTTP client of the command line: one connection per request, HTTP/1.1 over hyper, encrypted for https://.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use gangline_transport::{CertPin, Stream, TlsDialer, TlsError};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::failure::{Exit, Failure};
+
+/// How long an upload may take at least: a log may be large.
+const UPLOAD_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// A running node as the command line sees it.
 #[derive(Clone, Debug)]
@@ -121,6 +127,26 @@ impl Client {
         if status.is_success() { Ok(bytes) } else { Err(self.refused(self.reply(status, &bytes)?)) }
     }
 
+    /// Sends a body of any length as it comes, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or with an error: the node's own words then.
+    pub(crate) async fn upload(
+        &self,
+        path: &str,
+        body: impl futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<Reply, Failure> {
+        let body = StreamBody::new(body.map_ok(Frame::data)).boxed_unsync();
+        let work = async {
+            let (status, _, incoming) = self.open_with(Method::POST, path, Some(body), &[]).await?;
+            let bytes = incoming.collect().await.map_err(|error| self.broken(&error))?.to_bytes();
+            self.reply(status, &bytes)
+        };
+        let timeout = self.timeout.max(UPLOAD_WITHIN);
+        let reply = tokio::time::timeout(timeout, work).await.map_err(|_| self.late())??;
+        if reply.status.is_success() { Ok(reply) } else { Err(self.refused(reply)) }
+    }
+
     async fn exchange_bytes(
         &self,
         method: Method,
@@ -186,6 +212,17 @@ impl Client {
         body: Option<Bytes>,
         headers: &[(&str, &str)],
     ) -> Result<(StatusCode, HeaderMap, Incoming), Failure> {
+        let body = body.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
+        self.open_with(method, path, body, headers).await
+    }
+
+    async fn open_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<UnsyncBoxBody<Bytes, io::Error>>,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, HeaderMap, Incoming), Failure> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.authority);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -196,7 +233,8 @@ impl Client {
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(body.unwrap_or_default())).map_err(|error| {
+        let empty = || Full::default().map_err(|never| match never {}).boxed_unsync();
+        let request = request.body(body.unwrap_or_else(empty)).map_err(|error| {
             Failure::new(Exit::Usage, "bad_request", format!("this cannot be asked of a node: {error}"))
         })?;
         let stream = self.connect().await?;
@@ -242,7 +280,7 @@ impl Client {
         let target = if has_port { self.authority.clone() } else { format!("{}:{port}", self.authority) };
         TcpStream::connect(&target).await.map_err(|error| {
             let base = &self.base;
-            if error.kind() == std::io::ErrorKind::ConnectionRefused {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
                 return Failure::new(Exit::Unreachable, "no_node", format!("no node runs at {base}")).hint(
                     "start one with `gangline up`, or say where it runs with --node URL or GANGLINE_NODE",
                 );

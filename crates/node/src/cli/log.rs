@@ -1,7 +1,9 @@
 //! `gangline log …`: append-only logs from the command line, over a node's HTTP, or what a stopped node left.
 
 mod append;
+mod export;
 mod follow;
+mod import;
 mod read;
 mod source;
 mod verify;
@@ -28,6 +30,12 @@ pub(super) enum LogCommand {
     Read(ReadArgs),
     /// List spaces
     Spaces,
+    /// Write a log to a file; the space takes no appends here afterwards
+    Export(ExportArgs),
+    /// Take a log from a file, verified, and append to it here
+    Import(ImportArgs),
+    /// Go on from the longer one of the node's log and a copy, after they have diverged
+    Recover(RecoverArgs),
     /// Replay a log and say which event is the first that breaks a rule, if any does
     Verify(VerifyArgs),
 }
@@ -64,6 +72,41 @@ pub(super) struct ReadArgs {
     follow: bool,
 }
 
+/// What `log export` takes.
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The space
+    space: SpaceName,
+    /// The file to write
+    file: PathBuf,
+    /// Leave the space open here; the file is a copy
+    #[arg(long)]
+    copy: bool,
+    /// What those are told who append here afterwards, such as http://other:3001 [default: the file]
+    #[arg(long, value_name = "PLACE", conflicts_with = "copy")]
+    to: Option<String>,
+}
+
+/// What `log import` takes.
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// A file that `log export` has written
+    file: PathBuf,
+    /// Leave it a copy, which takes no appends here
+    #[arg(long)]
+    copy: bool,
+}
+
+/// What `log recover` takes.
+#[derive(Debug, Args)]
+pub(super) struct RecoverArgs {
+    /// The space
+    space: SpaceName,
+    /// A file that `log export --copy` has written, or that a recovery has set aside
+    #[arg(long, value_name = "COPY")]
+    from: PathBuf,
+}
+
 /// What `log verify` takes.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -87,6 +130,9 @@ pub(super) async fn run(
         LogCommand::Read(args) if args.follow => follow::run(&client()?, args, out).await,
         LogCommand::Read(args) => read::run(&client()?, args, out).await,
         LogCommand::Spaces => spaces(&client()?, out).await,
+        LogCommand::Export(args) => export::run(&client()?, args, out).await,
+        LogCommand::Import(args) => import::import(&client()?, args, out).await,
+        LogCommand::Recover(args) => import::recover(&client()?, args, out).await,
         LogCommand::Verify(args) => verify::run(client, args, out).await,
     }
 }

@@ -14,11 +14,11 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::query::Wish;
-use super::{refusal, shown};
+use super::refusal;
 use crate::api::App;
 use crate::api::problem::Problem;
 use crate::api::watch::{KEEP_ALIVE, RETRY_MS, bad_position, enter, event};
-use crate::logs::chain;
+use crate::logs::{chain, lines};
 
 /// What one read brings to one follower.
 const STEP: ReadLimit = ReadLimit { count: 256, bytes: 1 << 20 };
@@ -94,7 +94,7 @@ impl Follower {
                 let mut text = String::new();
                 for one in &events {
                     let mut data = String::new();
-                    shown::event(one, self.signatures, &mut data);
+                    lines::write(one, self.signatures, &mut data);
                     text.push_str(&event("event", &one.seq.to_string(), &data));
                 }
                 Some(text.into())

@@ -77,7 +77,7 @@ pub(super) fn bad(name: &str, value: &str, expected: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail, hint).with("parameter", name)
 }
 
-fn truth(name: &str, value: &str) -> Result<bool, Problem> {
+pub(super) fn truth(name: &str, value: &str) -> Result<bool, Problem> {
     match value {
         "" | "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),

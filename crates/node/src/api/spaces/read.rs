@@ -11,10 +11,10 @@ use gangline_lease::{Event, ReadLimit, Seq, SpaceName};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::query::{self, Wish};
-use super::{follow, refusal, shown};
+use super::{follow, refusal};
 use crate::api::App;
 use crate::api::problem::Problem;
-use crate::logs::chain;
+use crate::logs::{chain, lines};
 
 /// How long a reader waits for the event that it has to see.
 const AT_LEAST_WITHIN: Duration = Duration::from_secs(5);
@@ -128,7 +128,7 @@ impl Reading {
             if n > 0 {
                 text.push(',');
             }
-            shown::event(event, self.signatures, &mut text);
+            lines::write(event, self.signatures, &mut text);
         }
         self.next = self.next.plus(events.len());
         let bytes: usize = events.iter().map(|event| event.payload.bytes().len()).sum();

@@ -1,30 +1,11 @@
-//! Events, spaces and leases as they are shown.
+//! Appends, spaces and leases as they are shown.
 
 use bft_json_crdt::keypair::AuthorId;
-use data_encoding::HEXLOWER;
-use gangline_lease::{Access, Event, IntentId, Lease, Placed, SpaceName, SpaceState};
+use gangline_lease::{Access, IntentId, Lease, Placed, SpaceName, SpaceState};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::AppInner;
-
-/// Writes an event. Its payload goes out byte for byte as it is stored and hashed; of the other fields none has a
-/// character that JSON would escape.
-pub(super) fn event(event: &Event, signatures: bool, out: &mut String) {
-    let Event { seq, epoch, id, kind, payload, prev, hash, author, holder, signature } = event;
-    let payload = payload.as_str();
-    out.push_str(&format!(
-        "{{\"seq\":{seq},\"epoch\":{epoch},\"id\":\"{id}\",\"type\":\"{kind}\",\"payload\":"
-    ));
-    out.push_str(payload);
-    out.push_str(&format!(
-        ",\"prev\":\"{prev}\",\"hash\":\"{hash}\",\"author\":\"{author}\",\"holder\":\"{holder}\""
-    ));
-    if let Some(signature) = signature.as_ref().filter(|_| signatures) {
-        out.push_str(&format!(",\"signature\":\"{}\"", HEXLOWER.encode(&signature.0)));
-    }
-    out.push('}');
-}
 
 /// What an append is answered.
 #[derive(Serialize)]

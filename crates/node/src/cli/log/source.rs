@@ -4,12 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bft_json_crdt::Digest;
-use bft_json_crdt::keypair::AuthorId;
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
 use gangline_lease::{
-    BatchSignature, Epoch, Event, EventStore, EventType, Head, Incarnation, IntentId, Payload, ReadLimit,
-    Seq, SpaceName, SpaceState, StoreError,
+    Epoch, Event, EventStore, Head, Incarnation, ReadLimit, Seq, SpaceName, SpaceState, StoreError,
 };
 use gangline_store::{BootClock, GitLog, OpenLogError, SqliteLog};
 use http::Method;
@@ -20,6 +17,7 @@ use super::place;
 use super::read::not_events;
 use crate::cli::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::logs::lines::{self, bytes};
 use crate::logs::{GIT_DIR, SQLITE_FILE, chain};
 
 /// Where a log is read from.
@@ -72,8 +70,8 @@ impl Source {
     pub(super) async fn state(&self, space: &SpaceName) -> Result<SpaceState, Failure> {
         match self {
             Self::Node(client) => {
-                let bytes = client.send_bytes(Method::GET, &place(space, ""), None).await?;
-                let shown: ShownState = serde_json::from_slice(&bytes).map_err(|_| not_events(client))?;
+                let answer = client.send_bytes(Method::GET, &place(space, ""), None).await?;
+                let shown: ShownState = serde_json::from_slice(&answer).map_err(|_| not_events(client))?;
                 shown.state().ok_or_else(|| not_events(client))
             }
             Self::Store(store) => {
@@ -112,9 +110,9 @@ impl Source {
 
 async fn ask(client: &Client, space: &SpaceName, from: Seq, count: usize) -> Result<Vec<Event>, Failure> {
     let path = place(space, &format!("/events?from={from}&limit={count}&signatures=true"));
-    let bytes: Bytes = client.send_bytes(Method::GET, &path, None).await.map_err(damaged_there)?;
-    let shown: Vec<ShownEvent<'_>> = serde_json::from_slice(&bytes).map_err(|_| not_events(client))?;
-    let events: Option<Vec<Event>> = shown.iter().map(ShownEvent::event).collect();
+    let answer: Bytes = client.send_bytes(Method::GET, &path, None).await.map_err(damaged_there)?;
+    let shown: Vec<&RawValue> = serde_json::from_slice(&answer).map_err(|_| not_events(client))?;
+    let events: Option<Vec<Event>> = shown.iter().map(|event| lines::read(event.get().as_bytes())).collect();
     events.ok_or_else(|| {
         Failure::new(Exit::Refused, "log_offends", format!("an event from {from} on is none at all"))
     })
@@ -151,47 +149,4 @@ impl ShownState {
             head: Head { next: Seq(self.next), hash: Digest(bytes(&self.hash)?) },
         })
     }
-}
-
-/// An event as the API shows it.
-#[derive(Deserialize)]
-struct ShownEvent<'a> {
-    seq: u64,
-    epoch: u64,
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(borrow)]
-    payload: &'a RawValue,
-    prev: String,
-    hash: String,
-    author: String,
-    holder: String,
-    signature: Option<String>,
-}
-
-impl ShownEvent<'_> {
-    /// The event, if it is one at all; whether it is a good one is for the verifier to say.
-    fn event(&self) -> Option<Event> {
-        let signature = match &self.signature {
-            Some(hex) => Some(BatchSignature(bytes(hex)?)),
-            None => None,
-        };
-        Some(Event {
-            seq: Seq(self.seq),
-            epoch: Epoch(self.epoch),
-            id: IntentId::new(&self.id).ok()?,
-            author: AuthorId(bytes(&self.author)?),
-            holder: AuthorId(bytes(&self.holder)?),
-            kind: EventType::new(&self.kind).ok()?,
-            payload: Payload::stored(self.payload.get().as_bytes()).ok()??,
-            prev: Digest(bytes(&self.prev)?),
-            hash: Digest(bytes(&self.hash)?),
-            signature,
-        })
-    }
-}
-
-fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {
-    HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }

@@ -42,7 +42,7 @@ pub(super) async fn run(
 }
 
 /// Reads and checks everything up to the head of `state`.
-async fn replay(source: &Source, space: &SpaceName, state: &SpaceState) -> Result<(), Failure> {
+pub(super) async fn replay(source: &Source, space: &SpaceName, state: &SpaceState) -> Result<(), Failure> {
     let offends = |offence: &Offence| {
         let mut failure = Failure::new(Exit::Refused, "log_offends", format!("{space}: {offence}"))
             .hint("nothing from there on can be trusted; compare with a copy of the log");
