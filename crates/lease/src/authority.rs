@@ -272,6 +272,16 @@ impl AppendAuthority {
         self.change_access(&space, access).await.map_err(|taken| taken.error())
     }
 
+    /// Stops serving a space, since somebody has found that its log is not the one that was seen; until it is settled
+    /// which one counts ([`AppendAuthority::forget`]).
+    ///
+    /// # Errors
+    /// If there are too many spaces.
+    pub fn stop_serving(&self, space: &SpaceName, divergence: Divergence) -> Result<(), LeaseError> {
+        self.space(space)?.diverge(divergence);
+        Ok(())
+    }
+
     /// Forgets what this node has seen of a log, after somebody has looked at it and settled which one counts: the
     /// space is served again, as the store has it.
     pub fn forget(&self, space: &SpaceName) {

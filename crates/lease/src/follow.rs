@@ -124,6 +124,13 @@ impl Follower {
         self.kept().stopped.get(space).cloned()
     }
 
+    /// Returns how many spaces are copied, and how many events they have.
+    #[must_use]
+    pub fn copied(&self) -> (usize, u64) {
+        let kept = self.kept();
+        (kept.states.len(), kept.states.values().map(|state| state.head.next.0).sum())
+    }
+
     /// Follows a space again, after somebody has settled which log counts.
     pub fn forget(&self, space: &SpaceName) {
         let mut kept = self.kept();
@@ -253,6 +260,9 @@ impl Follower {
     }
 
     fn stop(&self, space: &SpaceName, why: Stopped) {
+        if let (Some(authority), Stopped::Diverged(divergence)) = (&self.inner.authority, &why) {
+            let _full = authority.stop_serving(space, *divergence);
+        }
         self.kept().stopped.entry(space.clone()).or_insert(why);
     }
 

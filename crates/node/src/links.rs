@@ -9,6 +9,7 @@ use axum::extract::Request;
 use bft_json_crdt::Digest;
 use bft_json_crdt::keypair::AuthorId;
 use gangline_doc::SyncSource;
+use gangline_transport::logs::{LogCaller, keep_coordinator};
 use gangline_transport::{
     AcceptError, CallError, Identity, PING, PeerStatus, PeerUrl, PeersSnapshot, Transport, TransportSettings,
 };
@@ -23,6 +24,10 @@ pub(crate) struct Links {
     identity: Identity,
     settings: TransportSettings,
     rendezvous: Vec<PeerUrl>,
+    /// Calls other nodes about logs.
+    caller: Arc<LogCaller>,
+    /// Who keeps this node's logs, if another node does.
+    coordinator: Option<PeerUrl>,
     live: RwLock<Option<Live>>,
 }
 
@@ -67,7 +72,13 @@ impl Links {
         settings: TransportSettings,
         rendezvous: Vec<PeerUrl>,
     ) -> Self {
-        Self { source, identity, settings, rendezvous, live: RwLock::new(None) }
+        let (caller, coordinator, live) = (LogCaller::new(), None, RwLock::new(None));
+        Self { source, identity, settings, rendezvous, caller, coordinator, live }
+    }
+
+    /// With whom the node's logs reach others.
+    pub(crate) fn with_logs(self, caller: Arc<LogCaller>, coordinator: Option<PeerUrl>) -> Self {
+        Self { caller, coordinator, ..self }
     }
 
     /// Takes peers in and dials the rendezvous, until [`Links::cut`]. Needs a tokio runtime.
@@ -83,6 +94,11 @@ impl Links {
         for url in &self.rendezvous {
             transport.dial(url.clone(), Box::new(jitter));
         }
+        // One that is dialled for the board anyway needs no second session.
+        if let Some(url) = self.coordinator.as_ref().filter(|url| !self.rendezvous.contains(url)) {
+            keep_coordinator(&transport, url, Box::new(jitter));
+        }
+        self.caller.attach(Some(transport.clone()));
         *live = Some(Live { transport, stop });
     }
 
@@ -90,6 +106,7 @@ impl Links {
     pub(crate) async fn cut(&self) {
         let live = self.live.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(live) = live {
+            self.caller.attach(None);
             live.stop.cancel();
             live.transport.stopped().await;
         }

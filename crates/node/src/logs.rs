@@ -8,17 +8,22 @@ mod ids;
 pub(crate) mod lines;
 mod shelf;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bft_json_crdt::keypair::Keypair;
 use gangline_lease::authority::Parts;
+use gangline_lease::follow::Pass;
+use gangline_lease::remote::Backend;
 use gangline_lease::{
-    AppendAuthority, Clock, EventStore, Forwarder, LeaseRegistry, LocalForwarder, Moment, Reach,
+    AppendAuthority, Clock, Desk, EventStore, Follower, Follows, LeaseRegistry, Moment, Reach, StoreError,
 };
 use gangline_store::{BootClock, GitLog, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
+use gangline_transport::logs::{LogCaller, LogCalls, Member, admits_as};
+use gangline_transport::{Gate, PeerUrl};
 use tokio_util::sync::CancellationToken;
 
 use self::clock::NodeClock;
@@ -43,25 +48,19 @@ pub(crate) struct Opened {
     /// The data directory, of a node that has one.
     dir: Option<PathBuf>,
     backend: LogBackend,
+    /// What is kept here; with a coordinator, copies.
     store: Arc<dyn EventStore>,
     registry: Arc<dyn LeaseRegistry>,
     clock: Arc<dyn Clock>,
+    caller: Arc<LogCaller>,
+    coordinator: Option<Away>,
 }
 
-/// Returns what these settings ask for and this version cannot do.
-pub(crate) fn unsupported(settings: &LogSettings) -> Vec<Mistake> {
-    let version = env!("CARGO_PKG_VERSION");
-    let missing = |origin: &crate::config::Origin, what: &str, instead: &str| Mistake {
-        origin: origin.clone(),
-        message: format!("{what} is not supported by this version of gangline ({version})"),
-        hint: Some(format!("write {instead}, or take it out")),
-    };
-    let mut mistakes = Vec::new();
-    if settings.registry.value == LeaseKeeper::Node {
-        let origin = &settings.registry.origin;
-        mistakes.push(missing(origin, "`lease.registry` = \"node\"", "registry = \"store\""));
-    }
-    mistakes
+/// Logs that are at another node.
+#[derive(Clone)]
+struct Away {
+    url: PeerUrl,
+    member: Member,
 }
 
 /// Opens what lives on disk.
@@ -95,10 +94,16 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, Failure> {
     let registry = match settings.logs.registry.value {
         LeaseKeeper::Store => leases,
         LeaseKeeper::Memory => in_memory(),
-        LeaseKeeper::Node => return Err(Failure::settings(&unsupported(&settings.logs))),
+        LeaseKeeper::Node => leases,
     };
     let dir = Some(settings.data_dir.value.clone());
-    Ok(Opened { dir, backend: settings.logs.backend.value, store, registry, clock })
+    let caller = LogCaller::new();
+    let url = settings.logs.coordinator.value.as_deref();
+    let url = url.filter(|_| settings.logs.registry.value == LeaseKeeper::Node).map(PeerUrl::of_node);
+    let url =
+        url.transpose().map_err(|error| Failure::new(Exit::Settings, "bad_coordinator", chain(&error)))?;
+    let coordinator = url.map(|url| Away { member: caller.member_of(url.clone()), url });
+    Ok(Opened { dir, backend: settings.logs.backend.value, store, registry, clock, caller, coordinator })
 }
 
 impl Opened {
@@ -111,6 +116,8 @@ impl Opened {
             store: Arc::new(MemoryEventStore::new()),
             registry: Arc::new(MemoryLeaseRegistry::new(clock.clone())),
             clock,
+            caller: LogCaller::new(),
+            coordinator: None,
         }
     }
 }
@@ -127,6 +134,11 @@ pub(crate) struct Logs {
     pub(crate) backend: LogBackend,
     /// Who grants leases.
     pub(crate) keeper: LeaseKeeper,
+    /// What is copied of the coordinator's logs.
+    pub(crate) follower: Option<Follower>,
+    /// Reaches other nodes, once there are links.
+    pub(crate) caller: Arc<LogCaller>,
+    coordinator: Option<Away>,
     clock: Arc<dyn Clock>,
     ttl: Duration,
     dir: Option<PathBuf>,
@@ -157,16 +169,21 @@ impl Logs {
         key: Keypair,
         url: Option<String>,
     ) -> Result<Self, Failure> {
-        let Opened { dir, backend, store, registry, clock } = opened;
+        let Opened { dir, backend, store: kept, registry, clock, caller, coordinator } = opened;
         let url = settings.advertise.value.clone().or(url);
-        // Nodes of one machine may share a store; each reaches only itself until one calls the other.
-        let forwarder: Arc<dyn Forwarder> = Arc::new(LocalForwarder::new());
+        let (store, registry, forwarder) = match &coordinator {
+            None => (kept.clone(), registry, caller.forwarder()),
+            Some(Away { member, .. }) => {
+                let log = Arc::new(member.log.clone());
+                (log.clone() as Arc<dyn EventStore>, log as Arc<dyn LeaseRegistry>, member.forwarder.clone())
+            }
+        };
         let parts = Parts {
             reach: Reach { node: key.author(), url },
             key,
             store: store.clone(),
             registry: registry.clone(),
-            forwarder,
+            forwarder: Arc::new(forwarder),
             clock: clock.clone(),
             random: Arc::new(ids::random),
         };
@@ -179,7 +196,72 @@ impl Logs {
                 hint: None,
             }])
         })?;
-        Ok(Self { authority, store, registry, backend, keeper: settings.registry.value, clock, ttl, dir })
+        // Names that are none were refused with the settings.
+        let follows = Follows::new(settings.follow.value.iter().map(String::as_str)).unwrap_or_default();
+        let follower = coordinator.as_ref().filter(|_| !follows.is_empty()).map(|_| {
+            Follower::new(store.clone(), kept, follows, clock.clone()).with_authority(authority.clone())
+        });
+        // Whoever reads may read from a copy; whoever writes goes by the store alone.
+        let store = follower.as_ref().map_or(store, |follower| Arc::new(follower.log()));
+        let keeper = settings.registry.value;
+        Ok(Self {
+            authority,
+            store,
+            registry,
+            backend,
+            keeper,
+            follower,
+            caller,
+            coordinator,
+            clock,
+            ttl,
+            dir,
+        })
+    }
+
+    /// What answers other nodes' calls.
+    pub(crate) fn desk(&self, gate: Arc<dyn Gate>) -> LogCalls {
+        let (authority, admits) = (self.authority.clone(), admits_as(gate));
+        LogCalls(match &self.coordinator {
+            Some(Away { member, .. }) => Desk::of_member(authority, member.coordinator.clone(), admits),
+            None => {
+                let backend = Backend { store: self.store.clone(), registry: self.registry.clone() };
+                Desk::of_coordinator(authority, backend, admits)
+            }
+        })
+    }
+
+    /// Where the coordinator is, if there is one.
+    pub(crate) fn coordinator(&self) -> Option<PeerUrl> {
+        self.coordinator.as_ref().map(|away| away.url.clone())
+    }
+
+    /// Since when what is read is a copy's, in milliseconds; none while it is not.
+    pub(crate) fn stale_ms(&self) -> Option<u64> {
+        let stale = self.follower.as_ref()?.log().stale()?;
+        Some(u64::try_from(stale.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Keeps copies of what is followed, until `stop`.
+    pub(crate) async fn follow(&self, stop: &CancellationToken) {
+        let Some(follower) = &self.follower else { return };
+        let told = Mutex::new(BTreeSet::new());
+        let look = |_: &Result<Pass, StoreError>| {
+            for (space, why) in follower.stopped() {
+                let is_new = told.lock().is_ok_and(|mut told| told.insert(space.clone()));
+                if is_new {
+                    tracing::error!(
+                        event = "log_diverged",
+                        space = space.as_str(),
+                        "not followed any more: {why}"
+                    );
+                }
+            }
+        };
+        tokio::select! {
+            () = follower.run(&look) => {}
+            () = stop.cancelled() => {}
+        }
     }
 
     /// Makes room for a log that is looked at, and finds where one is kept that is set aside.

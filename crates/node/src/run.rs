@@ -20,6 +20,7 @@ pub(crate) struct Running {
     serving: JoinHandle<()>,
     trusting: JoinHandle<()>,
     leasing: JoinHandle<()>,
+    copying: JoinHandle<()>,
 }
 
 /// How often a running node looks whether it trusts others than before.
@@ -40,7 +41,8 @@ impl Running {
         let serving = tokio::spawn(serve(listener, tls, router(&app), settings, app.stop.clone()));
         let trusting = tokio::spawn(follow_trust(app.clone()));
         let leasing = tokio::spawn(keep_leases(app.clone()));
-        Self { app, pin, serving, trusting, leasing }
+        let copying = tokio::spawn(keep_copies(app.clone()));
+        Self { app, pin, serving, trusting, leasing, copying }
     }
 
     /// What the node's routes share.
@@ -56,12 +58,23 @@ impl Running {
     /// Waits until the node was told to stop and has done so.
     pub(crate) async fn stopped(self) {
         self.app.stop.cancelled().await;
-        // Sessions end while requests finish; both are bounded.
-        tokio::join!(self.app.links.cut(), async {
+        let served = async {
             if let Err(error) = self.serving.await {
                 tracing::error!(event = "server_failed", "{error}");
             }
-        });
+        };
+        // Sessions end while requests finish; both are bounded. A coordinator has to be told first.
+        let is_away = self.app.logs.coordinator().is_some();
+        if is_away {
+            served.await;
+            self.app.logs.release().await;
+            self.app.links.cut().await;
+        } else {
+            tokio::join!(self.app.links.cut(), served);
+        }
+        if let Err(error) = self.copying.await {
+            tracing::error!(event = "copies_not_kept", "{error}");
+        }
         if let Err(error) = self.trusting.await {
             tracing::error!(event = "trust_not_followed", "{error}");
         }
@@ -69,13 +82,20 @@ impl Running {
             tracing::error!(event = "leases_not_kept", "{error}");
         }
         // After the requests under way: an append takes a space up.
-        self.app.logs.release().await;
+        if !is_away {
+            self.app.logs.release().await;
+        }
     }
 }
 
 /// Keeps the leases of the spaces in use.
 async fn keep_leases(app: App) {
     app.logs.keep(&app.stop).await;
+}
+
+/// Keeps copies of the logs that the node follows.
+async fn keep_copies(app: App) {
+    app.logs.follow(&app.stop).await;
 }
 
 /// Lets the replica know whom the node trusts, whenever that changes: by the command line, by peers, by time.

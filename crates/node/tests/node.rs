@@ -5,6 +5,7 @@
 
 mod node {
     mod cli;
+    mod coordinators;
     mod demo;
     mod guard;
     mod harness;

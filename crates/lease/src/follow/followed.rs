@@ -6,9 +6,11 @@ use super::Contact;
 use crate::{
     access::Access,
     clock::Answer,
-    event::{Event, Placed, Seq},
-    event_store::{EventStore, ReadLimit, StoreError},
+    event::{Epoch, Event, Incarnation, Placed, Seq},
+    event_store::{AdoptError, AppendFailed, EventStore, ReadLimit, SealError, StoreError, Written},
+    grant::Batch,
     name::{IntentId, SpaceName},
+    part::Part,
     rules::SpaceState,
 };
 
@@ -90,10 +92,7 @@ impl FollowedLog {
         after: Option<&SpaceName>,
         count: usize,
     ) -> Result<Read<Vec<(SpaceName, SpaceState)>>, StoreError> {
-        match self.ask_source(|store| store.states(after, count)).await {
-            Ok(found) => Ok(Read { found, stale: None }),
-            Err(_) => Ok(Read { found: self.copies.states(after, count).await?, stale: self.stale() }),
-        }
+        self.list(|store| store.states(after, count)).await
     }
 
     async fn ask<'a, T>(
@@ -101,33 +100,113 @@ impl FollowedLog {
         space: &SpaceName,
         what: impl Fn(&'a dyn EventStore) -> Answer<'a, Result<T, StoreError>>,
     ) -> Result<Read<T>, StoreError> {
-        let error = match self.ask_source(&what).await {
-            Ok(found) => return Ok(Read { found, stale: None }),
-            Err(error) => error,
-        };
-        if self.copies.state(space).await?.is_none() {
-            return Err(error);
+        let is_copied = self.copies.state(space).await?.is_some();
+        if !(is_copied && self.is_left_alone()) {
+            match self.ask_source(&what).await {
+                Ok(found) => return Ok(Read { found, stale: None }),
+                Err(error) if !is_copied => return Err(error),
+                Err(_) => {}
+            }
         }
         Ok(Read { found: what(self.copies.as_ref()).await?, stale: self.stale() })
+    }
+
+    /// Lists what there is, or what is copied.
+    async fn list<'a, T>(
+        &'a self,
+        what: impl Fn(&'a dyn EventStore) -> Answer<'a, Result<T, StoreError>>,
+    ) -> Result<Read<T>, StoreError> {
+        if !self.is_left_alone()
+            && let Ok(found) = self.ask_source(&what).await
+        {
+            return Ok(Read { found, stale: None });
+        }
+        Ok(Read { found: what(self.copies.as_ref()).await?, stale: self.stale() })
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.contact.failed_within(LEFT_ALONE)
     }
 
     async fn ask_source<'a, T>(
         &'a self,
         what: impl Fn(&'a dyn EventStore) -> Answer<'a, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if self.contact.failed_within(LEFT_ALONE) {
-            let source = Arc::new(Away);
-            return Err(StoreError::Refused { place: "that is followed".to_owned(), source });
-        }
         let answer = what(self.source.as_ref()).await;
         self.contact.note(answer.is_ok());
         answer
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("it did not answer just now")]
-struct Away;
+/// To read from. Whatever writes goes to the source, and nowhere else.
+impl EventStore for FollowedLog {
+    fn seal<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        epoch: Epoch,
+        first: Incarnation,
+    ) -> Answer<'a, Result<SpaceState, SealError>> {
+        self.source.seal(space, epoch, first)
+    }
+
+    fn append<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<Written, AppendFailed>> {
+        self.source.append(batch)
+    }
+
+    fn set_access<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        epoch: Epoch,
+        access: Access,
+    ) -> Answer<'a, Result<SpaceState, SealError>> {
+        self.source.set_access(space, epoch, access)
+    }
+
+    fn adopt<'a>(&'a self, part: &'a Part) -> Answer<'a, Result<SpaceState, AdoptError>> {
+        self.source.adopt(part)
+    }
+
+    fn access<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<Access>, StoreError>> {
+        Box::pin(async move { Ok(Self::access(self, space).await?.found) })
+    }
+
+    fn state<'a>(&'a self, space: &'a SpaceName) -> Answer<'a, Result<Option<SpaceState>, StoreError>> {
+        Box::pin(async move { Ok(Self::state(self, space).await?.found) })
+    }
+
+    fn read<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        from: Seq,
+        limit: ReadLimit,
+    ) -> Answer<'a, Result<Vec<Event>, StoreError>> {
+        Box::pin(async move { Ok(Self::read(self, space, from, limit).await?.found) })
+    }
+
+    fn find<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        id: &'a IntentId,
+    ) -> Answer<'a, Result<Option<Placed>, StoreError>> {
+        Box::pin(async move { Ok(Self::find(self, space, id).await?.found) })
+    }
+
+    fn spaces<'a>(
+        &'a self,
+        after: Option<&'a SpaceName>,
+        count: usize,
+    ) -> Answer<'a, Result<Vec<SpaceName>, StoreError>> {
+        Box::pin(async move { Ok(self.list(|store| store.spaces(after, count)).await?.found) })
+    }
+
+    fn states<'a>(
+        &'a self,
+        after: Option<&'a SpaceName>,
+        count: usize,
+    ) -> Answer<'a, Result<Vec<(SpaceName, SpaceState)>, StoreError>> {
+        Box::pin(async move { Ok(Self::states(self, after, count).await?.found) })
+    }
+}
 
 impl fmt::Debug for FollowedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -103,12 +103,28 @@ fn log(app: &App) -> Value {
     let diverged = app.logs.authority.diverged();
     let diverged =
         diverged.iter().map(|(space, how)| json!({ "space": space.as_str(), "reason": how.to_string() }));
-    json!({
+    let copies = app.logs.follower.as_ref().map(|follower| {
+        let (spaces, events) = follower.copied();
+        let stopped = follower.stopped().into_iter();
+        let stopped =
+            stopped.map(|(space, why)| json!({ "space": space.as_str(), "reason": why.to_string() }));
+        json!({
+            "spaces": spaces,
+            "events": events,
+            "stale_ms": app.logs.stale_ms(),
+            "stopped": stopped.collect::<Vec<_>>(),
+        })
+    });
+    let mut shown = json!({
         "backend": app.logs.backend.name(),
         "registry": app.logs.keeper.name(),
         "spaces_held": app.logs.authority.held().len(),
         "diverged": diverged.collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(copies), Some(shown)) = (copies, shown.as_object_mut()) {
+        shown.insert("copies".into(), copies);
+    }
+    shown
 }
 
 /// `GET /metrics`

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gangline_lease::{LeaseSettings, SpaceName};
+use gangline_lease::{Follows, LeaseSettings};
 use gangline_transport::PeerUrl;
 
 use super::{Mistake, Origin, Sourced, limits::Unit};
@@ -170,17 +170,20 @@ impl LogSettings {
             };
             wrong(origin, message.into(), hint);
         }
-        for name in self.follow.value.iter().filter(|name| *name != "*") {
-            if let Err(error) = SpaceName::new(name) {
+        for name in &self.follow.value {
+            if let Err(error) = Follows::new([name.as_str()]) {
                 let message = format!("`lease.follow` has \"{name}\": {error}");
-                wrong(&self.follow.origin, message, "write names of spaces, or \"*\" for all");
+                wrong(
+                    &self.follow.origin,
+                    message,
+                    "write names of spaces, beginnings such as \"team/*\", or \"*\" for all",
+                );
             }
         }
         if !self.follow.value.is_empty() && self.registry.value != LeaseKeeper::Node {
             let message = "`lease.follow` means nothing without registry = \"node\"".into();
             wrong(&self.follow.origin, message, "write registry = \"node\", or take it out");
         }
-        mistakes.extend(crate::logs::unsupported(self));
     }
 }
 

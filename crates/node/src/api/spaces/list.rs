@@ -40,7 +40,12 @@ async fn look(app: &App, space: &SpaceName) -> Result<Option<Value>, Problem> {
     let of_store = |error| refusal::store(&error);
     let Some(state) = app.logs.store.state(space).await.map_err(of_store)? else { return Ok(None) };
     let access = app.logs.store.access(space).await.map_err(of_store)?.unwrap_or_default();
-    let lease = app.logs.registry.lease(space).await.map_err(|error| refusal::registry(&error))?;
+    let lease = match app.logs.registry.lease(space).await {
+        Ok(lease) => lease,
+        // What is shown is a copy's, so nobody can say.
+        Err(_) if app.logs.stale_ms().is_some() => None,
+        Err(error) => return Err(refusal::registry(&error)),
+    };
     Ok(Some(app.show_space(space, &state, &access, lease.as_ref())))
 }
 

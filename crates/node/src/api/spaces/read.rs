@@ -76,8 +76,12 @@ enum State {
 async fn array(app: &App, space: &SpaceName, wish: &Wish) -> Result<Response, Problem> {
     let left = wish.limit.unwrap_or(usize::MAX);
     let step = ReadLimit { count: left.min(STEP.count), ..STEP };
-    let first = app.logs.authority.read(space, wish.from, step).await;
+    if let Some(why) = app.logs.follower.as_ref().and_then(|follower| follower.why_stopped(space)) {
+        return Err(refusal::not_followed(space, &why));
+    }
+    let first = app.logs.store.read(space, wish.from, step).await;
     let first = first.map_err(|error| refusal::store(&error))?;
+    let stale = app.logs.stale_ms();
     let reading = Reading {
         app: app.clone(),
         space: space.clone(),
@@ -91,7 +95,11 @@ async fn array(app: &App, space: &SpaceName, wish: &Wish) -> Result<Response, Pr
         Some((piece, reading))
     });
     let kind = HeaderValue::from_static("application/json");
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response())
+    let mut response = ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response();
+    if let Some(stale) = stale {
+        response.headers_mut().insert("x-gangline-stale", HeaderValue::from(stale));
+    }
+    Ok(response)
 }
 
 impl Reading {
@@ -109,7 +117,7 @@ impl Reading {
             }
             State::Goes => {
                 let step = ReadLimit { count: self.left.min(STEP.count), ..STEP };
-                match self.app.logs.authority.read(&self.space, self.next, step).await {
+                match self.app.logs.store.read(&self.space, self.next, step).await {
                     Ok(events) => {
                         if !events.is_empty() {
                             text.push(',');

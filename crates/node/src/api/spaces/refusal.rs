@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gangline_lease::{
     Access, AppendError, Divergence, IntentId, LeaseError, Placed, Reach, Refused, RegistryError, SpaceName,
-    StoreError,
+    Stopped, StoreError,
 };
 use http::StatusCode;
 
@@ -128,6 +128,11 @@ pub(super) fn held(space: &SpaceName, holder: &Reach, left: Duration) -> Problem
 /// The log is not the one that this node has seen.
 pub(super) fn diverged(space: &SpaceName, divergence: &Divergence) -> Problem {
     diverged_text(space, &divergence.to_string())
+}
+
+/// The log is not the one that this node has a copy of.
+pub(super) fn not_followed(space: &SpaceName, why: &Stopped) -> Problem {
+    diverged_text(space, &why.to_string())
 }
 
 fn diverged_text(space: &SpaceName, how: &str) -> Problem {
