@@ -118,7 +118,7 @@ impl AppendAuthority {
         let space = self.space(space)?;
         let waiting = space.lane.join(None).map_err(|Full { waiting }| LeaseError::Busy { waiting })?;
         let _turn = waiting.come().await;
-        if let Some(divergence) = space.diverged() {
+        if let Some(divergence) = self.still_diverged(&space).await {
             return Err(LeaseError::Diverged { space: space.name.clone(), divergence });
         }
         if space.running(self.now()).is_some() {
@@ -278,7 +278,7 @@ impl AppendAuthority {
     /// # Errors
     /// If there are too many spaces.
     pub fn stop_serving(&self, space: &SpaceName, divergence: Divergence) -> Result<(), LeaseError> {
-        self.space(space)?.diverge(divergence);
+        self.space(space)?.diverge_as_told(divergence);
         Ok(())
     }
 

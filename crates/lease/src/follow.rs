@@ -22,7 +22,7 @@ use crate::{
     access::Access,
     authority::AppendAuthority,
     clock::{Clock, Moment},
-    copying::{CopyError, copy},
+    copying::{CopyError, RecoverError, Relation, Shelf, copy, relate},
     event_store::{AdoptError, EventStore, StoreError},
     limits::STATES_MAX,
     name::SpaceName,
@@ -53,7 +53,7 @@ struct Inner {
 struct Kept {
     /// The copies, as this follower knows them.
     states: BTreeMap<SpaceName, SpaceState>,
-    stopped: BTreeMap<SpaceName, Stopped>,
+    stopped: BTreeMap<SpaceName, (Stopped, SpaceState)>,
 }
 
 /// Why a space is not followed any more. The copy is as it was.
@@ -114,14 +114,14 @@ impl Follower {
     /// Returns the spaces that are not followed any more, and why.
     #[must_use]
     pub fn stopped(&self) -> BTreeMap<SpaceName, Stopped> {
-        self.kept().stopped.clone()
+        self.kept().stopped.iter().map(|(space, (why, _))| (space.clone(), why.clone())).collect()
     }
 
     /// Returns why a space is not followed any more, if so. It is not to be served then: what the source has is not
     /// what was seen.
     #[must_use]
     pub fn why_stopped(&self, space: &SpaceName) -> Option<Stopped> {
-        self.kept().stopped.get(space).cloned()
+        self.kept().stopped.get(space).map(|(why, _)| why.clone())
     }
 
     /// Returns how many spaces are copied, and how many events they have.
@@ -136,6 +136,38 @@ impl Follower {
         let mut kept = self.kept();
         kept.stopped.remove(space);
         kept.states.remove(space);
+    }
+
+    /// Goes by the source's log of a space from here on, after somebody has settled that it counts. What the copy has
+    /// beside it is set aside first; returns by which name.
+    ///
+    /// # Errors
+    /// If the source cannot be read, its log breaks a rule, or the copy cannot be set aside. The copy is as it was
+    /// then.
+    pub async fn accept(&self, space: &SpaceName, shelf: &dyn Shelf) -> Result<Option<String>, RecoverError> {
+        let Inner { source, copies, authority, .. } = self.inner.as_ref();
+        let (source, copies) = (source.as_ref(), copies.as_ref());
+        let relation = relate(copies, source, space).await?;
+        let kept = copies.state(space).await.map_err(CopyError::from)?;
+        let mut name = None;
+        let mut quiet = |_, _| ();
+        match (relation, kept) {
+            (Relation::OursGoesOn | Relation::Forked { .. }, Some(kept)) => {
+                name = Some(shelf.keep(space, copies).await.map_err(RecoverError::Shelf)?);
+                copy(source, copies, space, Some(kept), &mut quiet).await?;
+            }
+            (Relation::Same | Relation::TheirsGoesOn, _) | (_, None) => {
+                copy(source, copies, space, None, &mut quiet).await?;
+            }
+        }
+        self.forget(space);
+        if let Some(authority) = authority {
+            authority.forget(space);
+        }
+        if let Some(state) = copies.state(space).await.map_err(CopyError::from)? {
+            self.note(space, state);
+        }
+        Ok(name)
     }
 
     /// Follows until it is dropped. `look` hears what each look has brought.
@@ -177,7 +209,7 @@ impl Follower {
         for (name, state) in missing {
             // A space that nobody has appended to may as well never have been.
             if state.head.next.0 > 0 {
-                self.stop(&name, Stopped::Diverged(Divergence::Gone { seen: state.head.next }));
+                self.stop(&name, Stopped::Diverged(Divergence::Gone { seen: state.head.next }), &state);
             }
         }
         Ok(pass)
@@ -209,29 +241,34 @@ impl Follower {
     async fn follow(&self, space: &SpaceName, there: &SpaceState) -> Result<u64, StoreError> {
         let here = {
             let kept = self.kept();
-            if kept.stopped.contains_key(space) {
+            // As long as it is what was not followed. Once it has changed it may have what the copy has.
+            if kept.stopped.get(space).is_some_and(|(_, state)| state == there) {
                 return Ok(0);
             }
             kept.states.get(space).copied()
         };
         let is_same = |here: &SpaceState| (here.incarnation, here.head) == (there.incarnation, there.head);
-        if here.as_ref().is_some_and(is_same) {
+        if let Some(here) = here.filter(is_same) {
+            if self.resume(space) {
+                self.note(space, here);
+            }
             return Ok(0);
         }
         let Inner { source, copies, .. } = self.inner.as_ref();
         let before = here.map_or(0, |here| here.head.next.0);
         match copy(source.as_ref(), copies.as_ref(), space, None, &mut |_, _| ()).await {
             Ok(state) => {
+                self.resume(space);
                 self.note(space, state);
                 Ok(state.head.next.0.saturating_sub(before))
             }
             Err(CopyError::Absent(_)) => Ok(0),
             Err(CopyError::Diverged { divergence, .. }) => {
-                self.stop(space, Stopped::Diverged(divergence));
+                self.stop(space, Stopped::Diverged(divergence), there);
                 Ok(0)
             }
             Err(CopyError::Offence(offence)) => {
-                self.stop(space, Stopped::Broken(offence.to_string()));
+                self.stop(space, Stopped::Broken(offence.to_string()), there);
                 Ok(0)
             }
             // Somebody else copies to there too.
@@ -242,7 +279,7 @@ impl Follower {
                 Ok(0)
             }
             Err(CopyError::Adopt(AdoptError::Misfit(misfit))) => {
-                self.stop(space, Stopped::Misfit(misfit));
+                self.stop(space, Stopped::Misfit(misfit), there);
                 Ok(0)
             }
             Err(CopyError::Adopt(AdoptError::Store(error)) | CopyError::Store(error)) => Err(error),
@@ -259,11 +296,22 @@ impl Follower {
         }
     }
 
-    fn stop(&self, space: &SpaceName, why: Stopped) {
+    /// Follows a space again, its source has again all that the copy has. Returns whether it was stopped.
+    fn resume(&self, space: &SpaceName) -> bool {
+        let was_stopped = self.kept().stopped.remove(space).is_some();
+        if let Some(authority) = self.inner.authority.as_ref().filter(|_| was_stopped) {
+            authority.forget(space);
+        }
+        was_stopped
+    }
+
+    fn stop(&self, space: &SpaceName, why: Stopped, there: &SpaceState) {
         if let (Some(authority), Stopped::Diverged(divergence)) = (&self.inner.authority, &why) {
             let _full = authority.stop_serving(space, *divergence);
         }
-        self.kept().stopped.entry(space.clone()).or_insert(why);
+        let mut kept = self.kept();
+        let (_, looked) = kept.stopped.entry(space.clone()).or_insert_with(|| (why, *there));
+        *looked = *there;
     }
 
     fn heard<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {

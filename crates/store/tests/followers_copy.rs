@@ -189,6 +189,77 @@ fn a_second_history_is_not_followed() {
     );
 }
 
+/// Somebody has recovered the space at the source: from what the copy has, or from what it has not.
+#[test]
+fn a_recovered_source_is_followed_again() {
+    let (clock, copies) = (ManualClock::new(), Arc::new(MemoryEventStore::new()));
+    let before = Ground::with(&clock, &MemoryEventStore::new(), Arc::clone(&copies) as _);
+    let (space, lost) = (named("s"), named("lost"));
+    before.append(&space, &["a", "b"]);
+    before.append(&lost, &["a", "b"]);
+    block_on(before.follower(all()).pass()).unwrap();
+    let anew = MemoryEventStore::new();
+    let after = Ground::with(&clock, &anew, Arc::clone(&copies) as _);
+    after.append_by(2, &space, &["x"]);
+    after.append_by(2, &lost, &["x"]);
+    let key = Keypair::from_seed(&[9; 32]);
+    let made = parts(
+        &key,
+        &clock,
+        Arc::clone(&after.source),
+        after.team.backend().1,
+        Arc::new(LocalForwarder::new()),
+    );
+    let authority = AppendAuthority::new(made, LeaseSettings::default()).unwrap();
+    let follower = after.follower(all()).with_authority(authority.clone());
+    block_on(follower.pass()).unwrap();
+    assert_eq!(follower.stopped().len(), 2);
+    let append = |space: &SpaceName| {
+        clock.advance(Duration::from_secs(60));
+        block_on(authority.submit(space, gangline_lease::conformance::intent("c")))
+    };
+    assert!(append(&space).is_err() && append(&lost).is_err());
+
+    // The longer log of one is put in place: it has all that the copy has.
+    let shorter = state(&anew, &space);
+    let epoch = gangline_lease::Epoch(shorter.epoch.0 + 5);
+    let closed = block_on(anew.set_access(&space, epoch, Access::Copy)).unwrap();
+    block_on(copying::copy(copies.as_ref(), &anew, &space, Some(closed), &mut |_, _| ())).unwrap();
+    let epoch = gangline_lease::Epoch(epoch.0 + 1);
+    block_on(anew.set_access(&space, epoch, Access::Open)).unwrap();
+    block_on(follower.pass()).unwrap();
+    assert_eq!(follower.stopped().keys().collect::<Vec<_>>(), [&lost], "the other stays as it is");
+    assert_eq!(append(&space).unwrap().seq, Seq(2));
+    assert!(append(&lost).is_err());
+
+    // Of the other the new log counts, says somebody.
+    let shelf = Ids::default();
+    assert_eq!(block_on(follower.accept(&lost, &shelf)).unwrap().as_deref(), Some("aside"));
+    assert_eq!(*shelf.0.lock().unwrap(), [["a", "b"]], "what the copy had is set aside");
+    assert_eq!(append(&lost).unwrap().seq, Seq(1));
+    block_on(follower.pass()).unwrap();
+    assert!(follower.stopped().is_empty());
+    assert_eq!(events(copies.as_ref(), &lost), events(&anew, &lost));
+}
+
+/// Keeps the ids of what is set aside.
+#[derive(Default)]
+struct Ids(std::sync::Mutex<Vec<Vec<String>>>);
+
+impl copying::Shelf for Ids {
+    fn keep<'a>(
+        &'a self,
+        space: &'a SpaceName,
+        log: &'a dyn EventStore,
+    ) -> gangline_lease::Answer<'a, Result<String, StoreError>> {
+        Box::pin(async move {
+            let events = log.read(space, Seq::START, ReadLimit::default()).await?;
+            self.0.lock().unwrap().push(events.iter().map(|event| event.id.to_string()).collect());
+            Ok("aside".to_owned())
+        })
+    }
+}
+
 /// A backup was put back: the same log, with less in it, and then it goes on otherwise.
 #[test]
 fn a_source_that_has_lost_its_end_is_not_followed() {

@@ -37,6 +37,8 @@ struct Kept {
     /// The highest epoch that was heard of.
     epoch: Epoch,
     diverged: Option<Divergence>,
+    /// Somebody else has found that out.
+    is_told: bool,
     /// How often this node has appended.
     landed: u64,
     wakers: Vec<Waker>,
@@ -52,7 +54,16 @@ struct Held {
 impl Space {
     pub(super) fn new(name: SpaceName) -> Self {
         let (wakers, epoch) = (Vec::new(), Epoch::NONE);
-        let kept = Kept { held: None, renews: None, seen: None, epoch, diverged: None, landed: 0, wakers };
+        let kept = Kept {
+            held: None,
+            renews: None,
+            seen: None,
+            epoch,
+            diverged: None,
+            is_told: false,
+            landed: 0,
+            wakers,
+        };
         Self { name, lane: Lane::new(), kept: Mutex::new(kept) }
     }
 
@@ -162,12 +173,30 @@ impl Space {
         kept.diverged = Some(divergence);
     }
 
+    /// Stops serving the space as somebody else has found out, who alone can say when that is over.
+    pub(super) fn diverge_as_told(&self, divergence: Divergence) {
+        self.diverge(divergence);
+        self.kept().is_told = true;
+    }
+
+    /// Returns what was seen of a log that has diverged, if that can be compared again.
+    pub(super) fn seen_before_divergence(&self) -> Option<Seen> {
+        let kept = self.kept();
+        kept.seen.filter(|_| kept.diverged.is_some() && !kept.is_told)
+    }
+
+    /// Serves the space again: its log has again what was seen.
+    pub(super) fn agree(&self) {
+        self.kept().diverged = None;
+    }
+
     /// Goes by the store alone from here on.
     pub(super) fn forget(&self) {
         let mut kept = self.kept();
         kept.held = None;
         kept.seen = None;
         kept.diverged = None;
+        kept.is_told = false;
     }
 
     /// Returns how often this node has appended, for [`Space::wake_on_change`].

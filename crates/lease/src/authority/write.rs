@@ -36,7 +36,7 @@ impl AppendAuthority {
     /// Makes sure that this node holds the space.
     async fn hold(&self, space: &Arc<Space>) -> Result<(), Fate> {
         let failed = |error| Fate::Failed { error, may_have_landed: false };
-        if let Some(divergence) = space.diverged() {
+        if let Some(divergence) = self.still_diverged(space).await {
             return Err(Fate::Diverged(divergence));
         }
         if space.running(self.now()).is_some() {
@@ -254,6 +254,20 @@ impl AppendAuthority {
             space.see(Seen { incarnation: state.incarnation, head: state.head });
         }
         Ok(())
+    }
+
+    /// Returns how the log has diverged, if it still has. After a recovery it may have again all that was seen: then
+    /// nothing was lost, and the space is served again.
+    pub(super) async fn still_diverged(&self, space: &Arc<Space>) -> Option<Divergence> {
+        let divergence = space.diverged()?;
+        if space.seen_before_divergence().is_some()
+            && let Ok(state) = self.inner.parts.store.state(&space.name).await
+            && self.compare(space, state.as_ref()).await.is_ok()
+        {
+            space.agree();
+            return None;
+        }
+        Some(divergence)
     }
 
     async fn ask_hash(&self, space: &Arc<Space>, seen: &Seen) -> Result<Option<Divergence>, LeaseError> {

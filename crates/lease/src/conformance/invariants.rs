@@ -30,6 +30,7 @@ pub(super) fn check(run: &dyn Fn(&str, Check)) {
     run("a_lost_answer_is_found_out", a_lost_answer_is_found_out);
     run("a_registry_may_forget", a_registry_may_forget);
     run("a_log_that_diverged_is_not_served", a_log_that_diverged_is_not_served);
+    run("a_log_that_has_again_what_was_seen_is_served", a_log_that_has_again_what_was_seen_is_served);
     run("hashes_are_equal_on_all_backends", hashes_are_equal_on_all_backends);
 }
 
@@ -379,6 +380,27 @@ fn a_log_that_diverged_is_not_served(team: &Team) {
     let honest = Seen { incarnation: there.incarnation, head: there.head };
     assert_eq!(found(5, honest), (true, None), "whoever has seen this log serves it");
     assert!(matches!(found(6, other_hash).1, Some(Divergence::OtherHash { .. })), "also further back");
+}
+
+fn a_log_that_has_again_what_was_seen_is_served(team: &Team) {
+    let space = named("s");
+    let mut alice = Hand::seal(team, 1, &space, 1);
+    alice.done(team, &["a"]);
+    // What bob has seen will be there once somebody has sealed with this epoch.
+    let (incarnation, author) = (alice.grant.incarnation(), alice.key.author());
+    let later = Grant::new(space.clone(), incarnation, Epoch(50), author);
+    let lost = later.batch(alice.head, &[(intent("b"), author)], &alice.key).unwrap();
+    let bob = team.member(2);
+    bob.authority.remember(&space, Seen { incarnation, head: lost.end() }).unwrap();
+    for _ in 0..2 {
+        bob.append(&space, "c").unwrap_err();
+        let expected = Divergence::Shorter { seen: Seq(2), found: Seq(1) };
+        assert_eq!(bob.authority.divergence(&space), Some(expected));
+    }
+    Hand::seal(team, 1, &space, 50).done(team, &["b"]);
+    assert_eq!(bob.append(&space, "c").unwrap().seq, Seq(2));
+    assert_eq!(bob.authority.divergence(&space), None);
+    assert_eq!(ids(&team.verified(&space)), ["a", "b", "c"]);
 }
 
 fn hashes_are_equal_on_all_backends(team: &Team) {
