@@ -264,6 +264,11 @@ impl Logs {
         }
     }
 
+    /// Where logs are set aside, on a node that keeps anything.
+    pub(crate) fn shelf(&self) -> Option<FileShelf> {
+        self.dir.as_deref().map(FileShelf::new)
+    }
+
     /// Makes room for a log that is looked at, and finds where one is kept that is set aside.
     ///
     /// # Errors

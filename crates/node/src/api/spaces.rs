@@ -108,10 +108,10 @@ async fn answer(app: &App, request: Request) -> Result<Response, Problem> {
             access::set(app, &space, &body::read(&parts.headers, body, app).await?).await
         }
         (Part::Import, &Method::POST) => import::import(app, &space, query, body).await,
-        (Part::Recover, &Method::POST) => {
-            query::none(query)?;
-            import::go_on(app, &space, body).await
+        (Part::Recover, &Method::POST) if import::is_from_coordinator(query)? => {
+            import::accept(app, &space).await
         }
+        (Part::Recover, &Method::POST) => import::go_on(app, &space, body).await,
         (Part::Whole | Part::Events | Part::Access | Part::Import | Part::Recover, _) => {
             Ok(not_allowed(&parts.method, parts.uri.path(), part))
         }

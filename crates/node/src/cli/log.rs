@@ -102,7 +102,8 @@ pub(super) struct ImportArgs {
 pub(super) struct RecoverArgs {
     /// The space
     space: SpaceName,
-    /// A file that `log export --copy` has written, or that a recovery has set aside
+    /// A file that `log export --copy` has written, or that a recovery has set aside; or `coordinator`: then the log
+    /// of the node's coordinator counts, and what the node has beside it is set aside
     #[arg(long, value_name = "COPY")]
     from: PathBuf,
 }

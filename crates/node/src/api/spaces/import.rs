@@ -41,6 +41,74 @@ pub(super) async fn import(
     list::one(app, space).await
 }
 
+/// Whether `?from=coordinator` asks for the coordinator's log, instead of one that comes.
+pub(super) fn is_from_coordinator(text: &str) -> Result<bool, Problem> {
+    let mut is_asked = false;
+    for (name, value) in query::pairs(text) {
+        match (name, value) {
+            ("from", "coordinator") => is_asked = true,
+            ("from", other) => return Err(query::bad("from", other, "coordinator")),
+            (other, _) => return Err(query::unknown(other, "from")),
+        }
+    }
+    Ok(is_asked)
+}
+
+/// Goes by the coordinator's log from here on, whatever this node has seen; what its copy has beside it is set aside.
+pub(super) async fn accept(app: &App, space: &SpaceName) -> Result<Response, Problem> {
+    let logs = &app.logs;
+    if logs.coordinator().is_none() {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "no_coordinator",
+            "the logs of this node are its own: it has no coordinator",
+            "send a copy to recover from",
+        ));
+    }
+    let kept = match &logs.follower {
+        Some(follower) => {
+            let shelf = logs.shelf().ok_or_else(nowhere)?;
+            follower.accept(space, &shelf).await.map_err(|error| recover_problem(space, error))?
+        }
+        None => {
+            logs.authority.forget(space);
+            None
+        }
+    };
+    let state = logs.store.state(space).await.map_err(|error| refusal::store(&error))?;
+    let state = state.ok_or_else(|| copy_problem(space, CopyError::Absent(space.clone())))?;
+    answer(
+        StatusCode::OK,
+        &json!({
+            "space": space.as_str(),
+            "relation": "coordinators",
+            "forked_at": null,
+            "next": state.head.next.0,
+            "hash": state.head.hash.to_string(),
+            "epoch": state.epoch.0,
+            "kept": kept,
+        }),
+    )
+}
+
+fn nowhere() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "nowhere_to_keep",
+        "this node keeps nothing on disk",
+        "recover on a node that keeps its logs on disk",
+    )
+}
+
+fn recover_problem(space: &SpaceName, error: RecoverError) -> Problem {
+    match error {
+        RecoverError::Copy(error) => copy_problem(space, error),
+        RecoverError::Lease(error) => refusal::lease(space, error),
+        RecoverError::Shelf(error) => refusal::store(&error),
+        other => Problem::internal(other.to_string()),
+    }
+}
+
 /// Goes on from the longer one of the node's log and the one that comes; the other is set aside.
 pub(super) async fn go_on(app: &App, space: &SpaceName, body: Body) -> Result<Response, Problem> {
     let (scratch, shelf) = app.logs.scratch().map_err(|failure| {
@@ -55,12 +123,7 @@ pub(super) async fn go_on(app: &App, space: &SpaceName, body: Body) -> Result<Re
     let logs = &app.logs;
     let shelf: &dyn Shelf = &shelf;
     let recovered = recover(&logs.authority, logs.store.as_ref(), scratch.store.as_ref(), space, shelf).await;
-    let recovered = recovered.map_err(|error| match error {
-        RecoverError::Copy(error) => copy_problem(space, error),
-        RecoverError::Lease(error) => refusal::lease(space, error),
-        RecoverError::Shelf(error) => refusal::store(&error),
-        other => Problem::internal(other.to_string()),
-    })?;
+    let recovered = recovered.map_err(|error| recover_problem(space, error))?;
     let (relation, at) = match recovered.relation {
         Relation::Same => ("same", None),
         Relation::OursGoesOn => ("ours_goes_on", None),

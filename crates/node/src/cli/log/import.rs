@@ -32,12 +32,22 @@ pub(super) async fn import(client: &Client, args: &ImportArgs, out: &Output) -> 
 }
 
 pub(super) async fn recover(client: &Client, args: &RecoverArgs, out: &Output) -> Result<(), Failure> {
+    if args.from == Path::new("coordinator") {
+        let path = place(&args.space, "/recover?from=coordinator");
+        let reply = client.upload(&path, stream::empty()).await?;
+        return shown(&args.space, &reply, out);
+    }
     let (space, file) = open(&args.from)?;
     if space != args.space {
         let message = format!("{} is the log of `{space}`, not of `{}`", args.from.display(), args.space);
         return Err(Failure::new(Exit::Usage, "other_space", message));
     }
     let reply = client.upload(&place(&space, "/recover"), pieces(file)).await.map_err(offends)?;
+    shown(&space, &reply, out)
+}
+
+/// Says how a space was recovered.
+fn shown(space: &SpaceName, reply: &Reply, out: &Output) -> Result<(), Failure> {
     if out.is_json() {
         return out.line(reply.text.trim_end());
     }
@@ -46,17 +56,14 @@ pub(super) async fn recover(client: &Client, args: &RecoverArgs, out: &Output) -
         Some("same") => "both are the same".to_owned(),
         Some("ours_goes_on") => "the node's goes on from the copy".to_owned(),
         Some("theirs_goes_on") => "the copy goes on from the node's, and was taken".to_owned(),
-        _ => format!("they part at event {}", number(&reply, "forked_at")),
+        Some("coordinators") => "the coordinator's log counts".to_owned(),
+        _ => format!("they part at event {}", number(reply, "forked_at")),
     };
     out.line(&format!("{space}: {how}"))?;
     if let Some(kept) = text("kept") {
-        out.line(&format!("the shorter one is kept as {kept}"))?;
+        out.line(&format!("the other one is kept as {kept}"))?;
     }
-    out.line(&format!(
-        "goes on from event {} under epoch {}",
-        number(&reply, "next"),
-        number(&reply, "epoch")
-    ))
+    out.line(&format!("goes on from event {} under epoch {}", number(reply, "next"), number(reply, "epoch")))
 }
 
 fn number(reply: &Reply, key: &str) -> u64 {
