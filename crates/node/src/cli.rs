@@ -13,6 +13,7 @@ mod lease;
 mod log;
 mod output;
 mod peer;
+mod progress;
 mod settings;
 mod simulate;
 mod sse;

@@ -13,6 +13,7 @@ use super::verify::replay;
 use super::{ExportArgs, place};
 use crate::cli::client::Client;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::failure::{Exit, Failure};
 use crate::logs::lines::{self, Header};
 
@@ -90,8 +91,10 @@ async fn write_lines(
     let mut file = BufWriter::new(File::create(path).map_err(failed)?);
     let header = serde_json::to_string(&Header::of(space, state)).map_err(|error| failed(error.into()))?;
     writeln!(file, "{header}").map_err(failed)?;
+    let mut progress = Progress::new("exporting", state.head.next.0);
     let mut next = Seq::START;
     while next < state.head.next {
+        progress.at(next.0);
         let count = (state.head.next.0 - next.0).min(PAGE);
         let events = source.events(space, next, usize::try_from(count).unwrap_or(usize::MAX)).await?;
         if events.is_empty() {

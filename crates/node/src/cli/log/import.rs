@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{ImportArgs, RecoverArgs, place};
 use crate::cli::client::{Client, Reply};
 use crate::cli::output::{Output, printable};
+use crate::cli::progress::Progress;
 use crate::failure::{Exit, Failure};
 use crate::logs::lines::{Header, LINE_BYTES_MAX};
 
@@ -95,16 +96,20 @@ fn open(path: &Path) -> Result<(SpaceName, File), Failure> {
     Ok((space, file))
 }
 
+/// The file, and on a terminal how much of it the node has taken.
 fn pieces(file: File) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::unfold(file, async |mut file| {
+    let total = file.metadata().map_or(0, |metadata| metadata.len());
+    let progress = Progress::new("importing", total);
+    stream::unfold((file, progress, 0_u64), async |(mut file, mut progress, sent)| {
         let mut piece = vec![0; PIECE];
+        progress.at(sent);
         match file.read(&mut piece) {
             Ok(0) => None,
             Ok(count) => {
                 piece.truncate(count);
-                Some((Ok(Bytes::from(piece)), file))
+                Some((Ok(Bytes::from(piece)), (file, progress, sent + count as u64)))
             }
-            Err(error) => Some((Err(error), file)),
+            Err(error) => Some((Err(error), (file, progress, sent))),
         }
     })
 }

@@ -7,6 +7,7 @@ use super::VerifyArgs;
 use super::source::Source;
 use crate::cli::client::Client;
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::failure::{Exit, Failure};
 
 /// Events that are asked for at a time.
@@ -50,8 +51,10 @@ pub(super) async fn replay(source: &Source, space: &SpaceName, state: &SpaceStat
         failure
     };
     let mut verifier = Verifier::new(space.clone(), state.incarnation);
+    let mut progress = Progress::new("verifying", state.head.next.0);
     let mut next = Seq::START;
     while next < state.head.next {
+        progress.at(next.0);
         let left = (state.head.next.0 - next.0).min(PAGE);
         let events = source.events(space, next, usize::try_from(left).unwrap_or(usize::MAX)).await?;
         if events.is_empty() {
