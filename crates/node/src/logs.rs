@@ -128,6 +128,8 @@ pub(crate) struct Logs {
     pub(crate) authority: AppendAuthority,
     /// Whom to ask what is there.
     pub(crate) store: Arc<dyn EventStore>,
+    /// What this node itself has: with a coordinator, its copies.
+    pub(crate) kept: Arc<dyn EventStore>,
     /// Whom to ask who holds what.
     pub(crate) registry: Arc<dyn LeaseRegistry>,
     /// Where they live.
@@ -199,7 +201,8 @@ impl Logs {
         // Names that are none were refused with the settings.
         let follows = Follows::new(settings.follow.value.iter().map(String::as_str)).unwrap_or_default();
         let follower = coordinator.as_ref().filter(|_| !follows.is_empty()).map(|_| {
-            Follower::new(store.clone(), kept, follows, clock.clone()).with_authority(authority.clone())
+            Follower::new(store.clone(), kept.clone(), follows, clock.clone())
+                .with_authority(authority.clone())
         });
         // Whoever reads may read from a copy; whoever writes goes by the store alone.
         let store = follower.as_ref().map_or(store, |follower| Arc::new(follower.log()));
@@ -207,6 +210,7 @@ impl Logs {
         Ok(Self {
             authority,
             store,
+            kept,
             registry,
             backend,
             keeper,

@@ -85,10 +85,10 @@ async fn answer(app: &App, request: Request) -> Result<Response, Problem> {
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let query = parts.uri.query().unwrap_or_default();
     match (part, &parts.method) {
-        (Part::Whole, _) if is_read => {
-            query::none(query)?;
-            list::one(app, &space).await
-        }
+        (Part::Whole, _) if is_read => match query::copy(query)? {
+            true => list::copy(app, &space).await,
+            false => list::one(app, &space).await,
+        },
         (Part::Events, _) if is_read => read::events(app, &space, query, &parts.headers).await,
         (Part::Events, &Method::POST) => {
             query::none(query)?;

@@ -138,3 +138,60 @@ fn a_coordinator_that_has_lost_its_logs_is_not_gone_on_with() {
     post(&b, "two").refused(503, "log_diverged");
     assert_eq!(ids(&events(&coordinator)), ["another"], "nothing of b's is in the other log");
 }
+
+/// Who has the longer log tells the others, and then all go on; who had what is set aside finds it by name.
+#[test]
+fn a_log_is_recovered_from_the_copy_of_a_member() {
+    let at_c = tempdir().unwrap();
+    let coordinator = Node::start(&at_c);
+    let url = coordinator.url.clone();
+    let address = url.strip_prefix("http://").unwrap().to_owned();
+    let (at_a, at_b) = (member_of(&url), member_of(&url));
+    let (a, b) = (Node::start(&at_a), Node::start(&at_b));
+    meets(&a);
+    meets(&b);
+    append(&a, "one");
+    append(&a, "two");
+    append(&b, "three");
+    has_copied(&a, 3);
+    has_copied(&b, 3);
+    a.stop();
+    coordinator.stop();
+    for file in ["log.db", "log.db-wal", "log.db-shm"] {
+        std::fs::remove_file(at_c.path().join("gangline-data").join(file)).ok();
+    }
+    let coordinator = Node::start_with(&at_c, &["--listen", &address]);
+    append(&coordinator, "x");
+    until("the divergence", || events(&b).status == 503);
+    let copy = at_b.path().join("copy.jsonl");
+    let (file, cli) = (copy.to_str().unwrap(), |node: &Node, at: &TempDir, args: &[&str]| {
+        let said = node.cli(at, args);
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+        said.stdout
+    });
+    cli(&b, &at_b, &["log", "export", "s", file, "--copy"]);
+    let said = cli(&coordinator, &at_c, &["log", "recover", "s", "--from", file]);
+    assert!(said.contains("part at event 0") && said.contains("kept as"), "{said}");
+    assert_eq!(ids(&events(&coordinator)), ["one", "two", "three"]);
+    // Nobody has to tell those who had seen all of it.
+    until("the space to be served again", || events(&b).status == 200);
+    assert_eq!(append(&b, "four")["seq"], 3);
+
+    // Now what the members have does not count any more.
+    b.stop();
+    coordinator.stop();
+    for file in ["log.db", "log.db-wal", "log.db-shm"] {
+        std::fs::remove_file(at_c.path().join("gangline-data").join(file)).ok();
+    }
+    let coordinator = Node::start_with(&at_c, &["--listen", &address]);
+    append(&coordinator, "y");
+    let a = Node::start(&at_a);
+    until("the divergence", || events(&a).status == 503);
+    let said = cli(&a, &at_a, &["log", "recover", "s", "--from", "coordinator"]);
+    assert!(said.contains("kept as"), "{said}");
+    assert_eq!(append(&a, "z")["seq"], 1);
+    assert_eq!(ids(&events(&a)), ["y", "z"]);
+    coordinator.get(&format!("{SPACE}/events?copy=true&follow=true")).refused(400, "bad_parameter");
+    let refused = coordinator.cli(&at_c, &["log", "recover", "s", "--from", "coordinator"]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+}

@@ -25,7 +25,7 @@ pub(super) async fn import(
     text: &str,
     body: Body,
 ) -> Result<Response, Problem> {
-    let is_copy = copy(text)?;
+    let is_copy = query::copy(text)?;
     let store = app.logs.store.as_ref();
     let access = store.access(space).await.map_err(|error| refusal::store(&error))?;
     if access.as_ref().is_some_and(Access::is_open) {
@@ -142,17 +142,6 @@ pub(super) async fn go_on(app: &App, space: &SpaceName, body: Body) -> Result<Re
             "kept": recovered.kept,
         }),
     )
-}
-
-fn copy(text: &str) -> Result<bool, Problem> {
-    let mut is_copy = false;
-    for (name, value) in query::pairs(text) {
-        match name {
-            "copy" => is_copy = query::truth(name, value)?,
-            other => return Err(query::unknown(other, "copy")),
-        }
-    }
-    Ok(is_copy)
 }
 
 /// Verifies what comes and has the store adopt what it lacks. What was adopted before something went wrong stays, as

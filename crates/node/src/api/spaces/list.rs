@@ -36,6 +36,15 @@ pub(super) async fn one(app: &App, space: &SpaceName) -> Result<Response, Proble
     answer(StatusCode::OK, &shown)
 }
 
+/// What this node itself has of a space, whatever others have.
+pub(super) async fn copy(app: &App, space: &SpaceName) -> Result<Response, Problem> {
+    let of_store = |error| refusal::store(&error);
+    let state = app.logs.kept.state(space).await.map_err(of_store)?;
+    let state = state.ok_or_else(|| refusal::unknown_space(space))?;
+    let access = app.logs.kept.access(space).await.map_err(of_store)?.unwrap_or_default();
+    answer(StatusCode::OK, &app.show_space(space, &state, &access, None))
+}
+
 async fn look(app: &App, space: &SpaceName) -> Result<Option<Value>, Problem> {
     let of_store = |error| refusal::store(&error);
     let Some(state) = app.logs.store.state(space).await.map_err(of_store)? else { return Ok(None) };

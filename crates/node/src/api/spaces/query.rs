@@ -22,6 +22,8 @@ pub(super) struct Wish {
     pub(super) at_least: Option<Seq>,
     /// Shows the holders' signatures too.
     pub(super) signatures: bool,
+    /// What this node itself has, whatever others have.
+    pub(super) copy: bool,
 }
 
 /// Reads the query of a request for events.
@@ -29,7 +31,8 @@ pub(super) struct Wish {
 /// # Errors
 /// What it says that means nothing.
 pub(super) fn read(query: &str) -> Result<Wish, Problem> {
-    let mut wish = Wish { from: Seq::START, limit: None, follow: false, at_least: None, signatures: false };
+    let from = Seq::START;
+    let mut wish = Wish { from, limit: None, follow: false, at_least: None, signatures: false, copy: false };
     for (name, value) in pairs(query) {
         let number = || value.parse::<u64>().map_err(|_| bad(name, value, "a whole number"));
         match name {
@@ -44,8 +47,12 @@ pub(super) fn read(query: &str) -> Result<Wish, Problem> {
             }
             "follow" => wish.follow = truth(name, value)?,
             "signatures" => wish.signatures = truth(name, value)?,
-            other => return Err(unknown(other, "from, limit, follow, at_least and signatures")),
+            "copy" => wish.copy = truth(name, value)?,
+            other => return Err(unknown(other, "from, limit, follow, at_least, signatures and copy")),
         }
+    }
+    if wish.copy && (wish.follow || wish.at_least.is_some()) {
+        return Err(bad("copy", "true", "to be had with follow or at_least: a copy is read as it is"));
     }
     if !wish.follow {
         wish.limit.get_or_insert(LIMIT);
@@ -59,6 +66,18 @@ pub(super) fn none(query: &str) -> Result<(), Problem> {
         Some((name, _)) => Err(unknown(name, "none")),
         None => Ok(()),
     }
+}
+
+/// Reads a query that may ask for a copy.
+pub(super) fn copy(query: &str) -> Result<bool, Problem> {
+    let mut is_copy = false;
+    for (name, value) in pairs(query) {
+        match name {
+            "copy" => is_copy = truth(name, value)?,
+            other => return Err(unknown(other, "copy")),
+        }
+    }
+    Ok(is_copy)
 }
 
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -91,8 +110,14 @@ mod tests {
 
     #[test]
     fn a_wish_is_read_or_refused() {
-        let plain =
-            Wish { from: Seq(0), limit: Some(1_000), follow: false, at_least: None, signatures: false };
+        let plain = Wish {
+            from: Seq(0),
+            limit: Some(1_000),
+            follow: false,
+            at_least: None,
+            signatures: false,
+            copy: false,
+        };
         assert_eq!(read(""), Ok(plain));
         assert_eq!(
             read("from=3&limit=7&at_least=5&signatures"),

@@ -1,13 +1,14 @@
 //! `GET /api/v1/spaces/{space}/events`: a stretch of the log, or all that comes.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gangline_lease::limits::PAYLOAD_BYTES_MAX;
-use gangline_lease::{Event, ReadLimit, Seq, SpaceName};
+use gangline_lease::{Event, EventStore, ReadLimit, Seq, SpaceName};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::query::{self, Wish};
@@ -57,7 +58,7 @@ async fn wait(app: &App, space: &SpaceName, seq: Seq) -> Result<(), Problem> {
 }
 
 struct Reading {
-    app: App,
+    store: Arc<dyn EventStore>,
     space: SpaceName,
     next: Seq,
     left: usize,
@@ -76,14 +77,16 @@ enum State {
 async fn array(app: &App, space: &SpaceName, wish: &Wish) -> Result<Response, Problem> {
     let left = wish.limit.unwrap_or(usize::MAX);
     let step = ReadLimit { count: left.min(STEP.count), ..STEP };
-    if let Some(why) = app.logs.follower.as_ref().and_then(|follower| follower.why_stopped(space)) {
+    let follower = app.logs.follower.as_ref().filter(|_| !wish.copy);
+    if let Some(why) = follower.and_then(|follower| follower.why_stopped(space)) {
         return Err(refusal::not_followed(space, &why));
     }
-    let first = app.logs.store.read(space, wish.from, step).await;
+    let store = if wish.copy { app.logs.kept.clone() } else { app.logs.store.clone() };
+    let first = store.read(space, wish.from, step).await;
     let first = first.map_err(|error| refusal::store(&error))?;
     let stale = app.logs.stale_ms();
     let reading = Reading {
-        app: app.clone(),
+        store,
         space: space.clone(),
         next: wish.from,
         left,
@@ -117,7 +120,7 @@ impl Reading {
             }
             State::Goes => {
                 let step = ReadLimit { count: self.left.min(STEP.count), ..STEP };
-                match self.app.logs.store.read(&self.space, self.next, step).await {
+                match self.store.read(&self.space, self.next, step).await {
                     Ok(events) => {
                         if !events.is_empty() {
                             text.push(',');

@@ -28,10 +28,19 @@ pub(super) async fn run(client: &Client, args: &ExportArgs, out: &Output) -> Res
             .hint("name another file, or remove that one"));
     }
     let to = if args.copy { None } else { Some(destination(args)?) };
-    let source = Source::Node(client.clone());
+    let mut source = Source::Node(client.clone());
     let mut state = source.state(space).await?;
     // A log that breaks a rule is not moved.
-    replay(&source, space, &state).await?;
+    match replay(&source, space, &state).await {
+        // What the node itself has is what the space may have to be recovered from.
+        Err(failure) if args.copy && failure.code == "log_diverged" => {
+            eprintln!("the log of {space} has diverged; this is the node's own copy");
+            source = Source::Copy(client.clone());
+            state = source.state(space).await?;
+            replay(&source, space, &state).await?;
+        }
+        replayed => replayed?,
+    }
     if let Some(to) = &to {
         let body = json!({ "access": "moved", "to": to.as_str() });
         client.send(Method::POST, &place(space, "/access"), Some(&body)).await?;

@@ -24,6 +24,8 @@ use crate::logs::{GIT_DIR, SQLITE_FILE, chain};
 pub(super) enum Source {
     /// A node answers.
     Node(Client),
+    /// A node tells what it has itself, whatever its coordinator has.
+    Copy(Client),
     /// A store of a node's.
     Store(Arc<dyn EventStore>),
 }
@@ -69,8 +71,9 @@ impl Source {
     /// When there is no such space, or it cannot be read.
     pub(super) async fn state(&self, space: &SpaceName) -> Result<SpaceState, Failure> {
         match self {
-            Self::Node(client) => {
-                let answer = client.send_bytes(Method::GET, &place(space, ""), None).await?;
+            Self::Node(client) | Self::Copy(client) => {
+                let query = if matches!(self, Self::Copy(_)) { "?copy=true" } else { "" };
+                let answer = client.send_bytes(Method::GET, &place(space, query), None).await?;
                 let shown: ShownState = serde_json::from_slice(&answer).map_err(|_| not_events(client))?;
                 shown.state().ok_or_else(|| not_events(client))
             }
@@ -93,13 +96,16 @@ impl Source {
         count: usize,
     ) -> Result<Vec<Event>, Failure> {
         match self {
-            Self::Node(client) => match ask(client, space, from, count).await {
-                // It broke off in the middle; by itself the first says why, or the next does.
-                Err(failure) if failure.exit == Exit::Unreachable && count > 1 => {
-                    ask(client, space, from, 1).await
+            Self::Node(client) | Self::Copy(client) => {
+                let query = if matches!(self, Self::Copy(_)) { "&copy=true" } else { "" };
+                match ask(client, space, from, count, query).await {
+                    // It broke off in the middle; by itself the first says why, or the next does.
+                    Err(failure) if failure.exit == Exit::Unreachable && count > 1 => {
+                        ask(client, space, from, 1, query).await
+                    }
+                    answered => answered,
                 }
-                answered => answered,
-            },
+            }
             Self::Store(store) => {
                 let limit = ReadLimit { count, ..ReadLimit::default() };
                 store.read(space, from, limit).await.map_err(|error| unreadable(&error))
@@ -108,8 +114,14 @@ impl Source {
     }
 }
 
-async fn ask(client: &Client, space: &SpaceName, from: Seq, count: usize) -> Result<Vec<Event>, Failure> {
-    let path = place(space, &format!("/events?from={from}&limit={count}&signatures=true"));
+async fn ask(
+    client: &Client,
+    space: &SpaceName,
+    from: Seq,
+    count: usize,
+    query: &str,
+) -> Result<Vec<Event>, Failure> {
+    let path = place(space, &format!("/events?from={from}&limit={count}&signatures=true{query}"));
     let answer: Bytes = client.send_bytes(Method::GET, &path, None).await.map_err(damaged_there)?;
     let shown: Vec<&RawValue> = serde_json::from_slice(&answer).map_err(|_| not_events(client))?;
     let events: Option<Vec<Event>> = shown.iter().map(|event| lines::read(event.get().as_bytes())).collect();
