@@ -8,19 +8,20 @@ mod fate;
 mod look;
 mod renew;
 mod space;
+mod spaces;
 mod submit;
 mod tail;
 mod write;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use bft_json_crdt::{AuthorId, Keypair};
 
-use self::{fate::Fate, space::Space, submit::Ended};
+use self::{fate::Fate, space::Space, spaces::Spaces, submit::Ended};
 pub use self::{
     fate::{AppendError, LeaseError},
     tail::Tail,
@@ -68,7 +69,7 @@ pub struct AppendAuthority {
 struct Inner {
     parts: Parts,
     settings: LeaseSettings,
-    spaces: Mutex<BTreeMap<SpaceName, Arc<Space>>>,
+    spaces: Mutex<Spaces>,
     renewals: Mutex<BTreeSet<(Moment, SpaceName)>>,
 }
 
@@ -285,8 +286,10 @@ impl AppendAuthority {
     /// Forgets what this node has seen of a log, after somebody has looked at it and settled which one counts: the
     /// space is served again, as the store has it.
     pub fn forget(&self, space: &SpaceName) {
-        if let Some(space) = self.spaces().get(space) {
-            space.forget();
+        let mut spaces = self.spaces();
+        match spaces.get(space) {
+            Some(space) => space.forget(),
+            None => spaces.forget(space),
         }
     }
 
@@ -304,7 +307,9 @@ impl AppendAuthority {
     /// # Errors
     /// If there are too many spaces.
     pub fn remember(&self, space: &SpaceName, seen: Seen) -> Result<(), LeaseError> {
-        self.space(space)?.see(seen);
+        let space = self.space(space)?;
+        space.see(seen);
+        self.spaces().rest(&space);
         Ok(())
     }
 
@@ -328,16 +333,7 @@ impl AppendAuthority {
     }
 
     fn space(&self, name: &SpaceName) -> Result<Arc<Space>, LeaseError> {
-        let mut spaces = self.spaces();
-        if let Some(space) = spaces.get(name) {
-            return Ok(Arc::clone(space));
-        }
-        if spaces.len() >= SPACES_MAX {
-            return Err(LeaseError::TooManySpaces { count: SPACES_MAX });
-        }
-        let space = Arc::new(Space::new(name.clone()));
-        spaces.insert(name.clone(), Arc::clone(&space));
-        Ok(space)
+        self.spaces().open(name).ok_or(LeaseError::TooManySpaces { count: SPACES_MAX })
     }
 
     fn new_id(&self) -> IntentId {
@@ -353,7 +349,7 @@ impl AppendAuthority {
         self.inner.parts.clock.now()
     }
 
-    fn spaces(&self) -> MutexGuard<'_, BTreeMap<SpaceName, Arc<Space>>> {
+    fn spaces(&self) -> MutexGuard<'_, Spaces> {
         self.inner.spaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

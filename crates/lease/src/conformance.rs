@@ -174,6 +174,7 @@ fn leases_are_renewed_while_they_are_used(team: &Team) {
         block_on(alice.authority.renew_due());
     }
     assert_eq!(alice.authority.next_renewal(), None);
+    assert_eq!(alice.authority.used_and_at_rest(), (0, 1));
     block_on(bob.authority.acquire(&space)).unwrap();
     assert!(bob.authority.holds(&space) && !alice.authority.holds(&space));
 }

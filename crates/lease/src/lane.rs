@@ -90,6 +90,12 @@ impl<F> Lane<F> {
         Ok(Waiting { lane: self, ticket })
     }
 
+    /// Returns whether nobody waits or works.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        !state.is_busy && state.tickets.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,4 +12,10 @@ impl AppendAuthority {
         let held = spaces.iter().filter(|(_, space)| space.running(now).is_some());
         held.map(|(name, _)| name.clone()).collect()
     }
+
+    /// Returns of how many spaces this node keeps all, and of how many only what it has seen, since nobody uses them.
+    #[must_use]
+    pub fn used_and_at_rest(&self) -> (usize, usize) {
+        self.spaces().count()
+    }
 }

@@ -36,7 +36,14 @@ impl AppendAuthority {
     /// Renews one lease, if it is held and used.
     pub(super) async fn renew(&self, space: &Arc<Space>) {
         let asked = self.now();
-        let Some(epoch) = space.renewal(asked, self.inner.settings.idle_after) else { return };
+        let Some(epoch) = space.renewal(asked, self.inner.settings.idle_after) else {
+            // It is left to run out; then nothing more is done for it, until somebody uses it again.
+            match space.ends(asked) {
+                Some(ends) => self.renew_at(ends, space),
+                None => self.spaces().rest(space),
+            }
+            return;
+        };
         let renewed =
             self.inner.parts.registry.renew(&space.name, self.node(), epoch, self.inner.settings.ttl).await;
         let term = match renewed {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::fate::Fate;
+use super::{fate::Fate, spaces::Rest};
 use crate::{
     clock::Moment,
     event::{Epoch, Head},
@@ -131,6 +131,26 @@ impl Space {
         let held = kept.held.as_mut().filter(|held| held.writer.grant().epoch() == epoch)?;
         held.term = change(held.term);
         Some(held.term)
+    }
+
+    /// Returns what is to be kept of a space that nobody uses; none if it has to stay as it is.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        let kept = self.kept();
+        let is_idle = kept.held.is_none() && kept.diverged.is_none() && kept.wakers.is_empty();
+        (is_idle && self.lane.is_idle()).then_some(Rest { seen: kept.seen, epoch: kept.epoch })
+    }
+
+    /// Goes on with what was kept.
+    pub(super) fn wake_up(&self, rest: Rest) {
+        let mut kept = self.kept();
+        (kept.seen, kept.epoch) = (rest.seen, rest.epoch);
+    }
+
+    /// Returns when the lease ends, if it has not; lets go of one that has.
+    pub(super) fn ends(&self, now: Moment) -> Option<Moment> {
+        let mut kept = self.kept();
+        kept.held.take_if(|held| !held.term.is_running(now));
+        kept.held.as_ref().map(|held| held.term.ends())
     }
 
     /// Notes when the lease is to be renewed; returns when it was to be before.

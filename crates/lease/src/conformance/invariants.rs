@@ -353,6 +353,7 @@ fn a_log_that_diverged_is_not_served(team: &Team) {
     // Bob's copy goes further than the store: acknowledged events are gone.
     let longer = Seen { incarnation: there.incarnation, head: Head { next: Seq(2), hash: Digest([1; 32]) } };
     bob.authority.remember(&space, longer).unwrap();
+    assert_eq!(bob.authority.used_and_at_rest(), (0, 1), "that costs little");
     let expected = Divergence::Shorter { seen: Seq(2), found: Seq(1) };
     match bob.append(&space, "b") {
         Err(AppendError::NotAppended { source: LeaseError::Diverged { divergence, .. }, .. }) => {
