@@ -273,14 +273,26 @@ impl AppendAuthority {
         self.change_access(&space, access).await.map_err(|taken| taken.error())
     }
 
-    /// Stops serving a space, since somebody has found that its log is not the one that was seen; until it is settled
-    /// which one counts ([`AppendAuthority::forget`]).
+    /// Stops serving a space, since somebody has found that its log is not the one that was seen; until whoever found
+    /// that takes it back ([`AppendAuthority::serve_again`]), or it is settled which one counts
+    /// ([`AppendAuthority::forget`]).
     ///
     /// # Errors
     /// If there are too many spaces.
     pub fn stop_serving(&self, space: &SpaceName, divergence: Divergence) -> Result<(), LeaseError> {
         self.space(space)?.diverge_as_told(divergence);
         Ok(())
+    }
+
+    /// Takes [`AppendAuthority::stop_serving`] back. The space is served again if its log has all that this node has
+    /// seen.
+    pub async fn serve_again(&self, space: &SpaceName) {
+        let space = self.spaces().get(space).cloned();
+        if let Some(space) = space {
+            space.untell();
+            // If it has not, that is found out anew whenever somebody wants to append.
+            let _diverged = self.still_diverged(&space).await;
+        }
     }
 
     /// Forgets what this node has seen of a log, after somebody has looked at it and settled which one counts: the

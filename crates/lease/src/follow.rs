@@ -248,18 +248,16 @@ impl Follower {
             kept.states.get(space).copied()
         };
         let is_same = |here: &SpaceState| (here.incarnation, here.head) == (there.incarnation, there.head);
-        if let Some(here) = here.filter(is_same) {
-            if self.resume(space) {
-                self.note(space, here);
-            }
+        if here.as_ref().is_some_and(is_same) {
+            self.resume(space).await;
             return Ok(0);
         }
         let Inner { source, copies, .. } = self.inner.as_ref();
         let before = here.map_or(0, |here| here.head.next.0);
         match copy(source.as_ref(), copies.as_ref(), space, None, &mut |_, _| ()).await {
             Ok(state) => {
-                self.resume(space);
                 self.note(space, state);
+                self.resume(space).await;
                 Ok(state.head.next.0.saturating_sub(before))
             }
             Err(CopyError::Absent(_)) => Ok(0),
@@ -296,13 +294,13 @@ impl Follower {
         }
     }
 
-    /// Follows a space again, its source has again all that the copy has. Returns whether it was stopped.
-    fn resume(&self, space: &SpaceName) -> bool {
+    /// Follows a space again, if it was stopped: its source has again all that the copy has. What this node has seen
+    /// beside the copy still counts.
+    async fn resume(&self, space: &SpaceName) {
         let was_stopped = self.kept().stopped.remove(space).is_some();
         if let Some(authority) = self.inner.authority.as_ref().filter(|_| was_stopped) {
-            authority.forget(space);
+            authority.serve_again(space).await;
         }
-        was_stopped
     }
 
     fn stop(&self, space: &SpaceName, why: Stopped, there: &SpaceState) {

@@ -199,6 +199,11 @@ impl Space {
         self.kept().is_told = true;
     }
 
+    /// Takes back what was told; what this node has seen still counts.
+    pub(super) fn untell(&self) {
+        self.kept().is_told = false;
+    }
+
     /// Returns what was seen of a log that has diverged, if that can be compared again.
     pub(super) fn seen_before_divergence(&self) -> Option<Seen> {
         let kept = self.kept();
