@@ -21,7 +21,8 @@ pub struct LeaseSettings {
     pub ttl: Duration,
     /// How much earlier the holder stops than the registry lets go. Less than half of `ttl`.
     pub margin: Duration,
-    /// A lease of a space to which nothing was appended for that long is no longer renewed.
+    /// A lease of a space to which nothing was appended for that long is no longer renewed. Some ttls: less costs
+    /// hand-overs, more costs renewals of spaces that nobody uses.
     pub idle_after: Duration,
     /// How long an append may take, with all its retries, before its caller is told.
     pub patience: Duration,
@@ -32,7 +33,7 @@ impl Default for LeaseSettings {
         Self {
             ttl: Duration::from_secs(10),
             margin: Duration::from_millis(500),
-            idle_after: Duration::from_secs(60),
+            idle_after: Duration::from_secs(30),
             patience: Duration::from_secs(15),
         }
     }

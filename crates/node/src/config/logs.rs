@@ -92,6 +92,8 @@ pub(super) struct LogLayer {
     pub(super) follow: Option<Sourced<Vec<String>>>,
 }
 
+/// For how many ttls a space may be unused before its lease is left to run out.
+const IDLE_TTLS: u32 = 3;
 /// Of a lease, what its holder stops earlier than the registry lets go.
 const MARGIN_PART: u32 = 20;
 
@@ -112,7 +114,8 @@ impl LogSettings {
     /// How leases are kept. The margin is a twentieth of the ttl.
     pub(crate) fn lease(&self) -> LeaseSettings {
         let ttl = Duration::from_millis(self.ttl.value);
-        LeaseSettings { ttl, margin: ttl / MARGIN_PART, ..LeaseSettings::default() }
+        let (margin, idle_after) = (ttl / MARGIN_PART, ttl * IDLE_TTLS);
+        LeaseSettings { ttl, margin, idle_after, ..LeaseSettings::default() }
     }
 
     /// Whether other nodes may come upon this one as the holder of a space.
