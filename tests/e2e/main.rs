@@ -12,6 +12,7 @@
 mod board;
 mod crash;
 mod garbage;
+mod histories;
 mod idle;
 mod mesh;
 mod partition;

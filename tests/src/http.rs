@@ -16,6 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Response {
     /// The status code.
     pub status: u16,
+    /// The status line and the headers, in lower case.
+    pub head: String,
     /// The body, as it came.
     pub body: Vec<u8>,
 }
@@ -41,10 +43,25 @@ impl Response {
 ///
 /// If nobody listens there, or the answer does not come in time or is no HTTP.
 pub fn request(address: SocketAddr, method: &str, path: &str, body: Option<&Value>) -> io::Result<Response> {
-    let (status, mut stream) = open(address, method, path, body)?;
+    request_within(PATIENCE, address, method, path, body)
+}
+
+/// As [`request`], of a node that may have stopped: no read waits for longer than `patience`.
+///
+/// # Errors
+///
+/// As [`request`]. Whether the node has done what it was asked for is not known then.
+pub fn request_within(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> io::Result<Response> {
+    let (status, head, mut stream) = ask(patience, address, method, path, body)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    Ok(Response { status, body: bytes })
+    Ok(Response { status, head, body: bytes })
 }
 
 /// Asks `address` and returns the status and the stream, at the first byte of the body.
@@ -58,8 +75,19 @@ pub fn open(
     path: &str,
     body: Option<&Value>,
 ) -> io::Result<(u16, BufReader<TcpStream>)> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let (status, _, stream) = ask(PATIENCE, address, method, path, body)?;
+    Ok((status, stream))
+}
+
+fn ask(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> io::Result<(u16, String, BufReader<TcpStream>)> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     let body = body.map(Value::to_string).unwrap_or_default();
     let length = body.len();
     let request = format!(
@@ -72,11 +100,13 @@ pub fn open(
     stream.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("not a status line: {line:?}")))?;
+    let mut head = String::new();
     while !line.trim().is_empty() {
+        head.push_str(&line.to_lowercase());
         line.clear();
         stream.read_line(&mut line)?;
     }
-    Ok((status, stream))
+    Ok((status, head, stream))
 }
 
 #[cfg(test)]
@@ -99,6 +129,7 @@ mod tests {
         });
         let answer = request(address, "POST", "/x", Some(&serde_json::json!({"b": 2}))).unwrap();
         assert_eq!((answer.status, answer.json()), (201, serde_json::json!({"a": 1})));
+        assert!(answer.head.ends_with("content-type: application/json\r\n"), "{answer:?}");
         let asked = server.join().unwrap();
         assert!(asked.starts_with("POST /x HTTP/1.0\r\n") && asked.ends_with("\r\n\r\n{\"b\":2}"), "{asked}");
     }

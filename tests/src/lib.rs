@@ -7,11 +7,13 @@
 //! - [`node`], [`http`], [`feed`]: the harness of the end-to-end scenarios in `e2e/`: real processes on
 //!   ports of their own, asked over HTTP, waited for by what they announce.
 //! - [`observe`], [`link`]: what several nodes have come to, and a network between them that can be cut.
+//! - [`history`]: what clients of a log were told, held against the log.
 //! - [`websocket`], [`v1`], [`forge`]: a peer by hand that speaks version 1, honestly or not.
 
 pub mod feed;
 pub mod forge;
 pub mod fuzzing;
+pub mod history;
 pub mod http;
 pub mod kinds;
 pub mod link;

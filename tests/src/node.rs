@@ -16,6 +16,7 @@ use crate::http::{self, Response};
 pub struct Plan {
     program: PathBuf,
     data_dir: PathBuf,
+    listen: String,
     args: Vec<String>,
 }
 
@@ -24,7 +25,25 @@ impl Plan {
     /// `env!("CARGO_BIN_EXE_gangline")`.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, data_dir: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), data_dir: data_dir.into(), args: Vec::new() }
+        Self {
+            program: program.into(),
+            data_dir: data_dir.into(),
+            listen: "127.0.0.1:0".into(),
+            args: Vec::new(),
+        }
+    }
+
+    /// Returns where the node keeps its data.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Lets the node listen where another has listened, for those who know it there.
+    #[must_use]
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.listen = address.to_string();
+        self
     }
 
     /// Lets the node dial `peer`.
@@ -50,7 +69,7 @@ impl Plan {
         std::fs::create_dir_all(&self.data_dir)?;
         let log = self.data_dir.with_extension("log");
         let mut command = Command::new(&self.program);
-        command.args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&self.data_dir).args(&self.args);
+        command.args(["up", "--listen", &self.listen, "--data-dir"]).arg(&self.data_dir).args(&self.args);
         // No settings but these: not the user's, not those of a node in the current folder.
         let inherited = std::env::vars_os().map(|(name, _)| name);
         for name in inherited.filter(|name| name.to_string_lossy().starts_with("GANGLINE_")) {
@@ -157,12 +176,32 @@ impl Node {
     ///
     /// If it had ended already.
     pub fn stop(mut self) -> io::Result<ExitStatus> {
-        // Through the shell: the standard library only knows how to kill.
-        let asked = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status()?;
-        if !asked.success() {
-            return Err(io::Error::other("the node had ended already"));
-        }
+        self.signal("TERM")?;
         self.child.wait()
+    }
+
+    /// Stops the process where it is, as a machine does that sleeps, until [`Node::wake`].
+    ///
+    /// # Errors
+    ///
+    /// If it had ended already.
+    pub fn pause(&self) -> io::Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets the process go on.
+    ///
+    /// # Errors
+    ///
+    /// If it had ended already.
+    pub fn wake(&self) -> io::Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> io::Result<()> {
+        // Through the shell: the standard library only knows how to kill.
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status()?;
+        if sent.success() { Ok(()) } else { Err(io::Error::other("the node had ended already")) }
     }
 }
 

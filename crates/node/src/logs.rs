@@ -19,7 +19,8 @@ use gangline_lease::authority::Parts;
 use gangline_lease::follow::Pass;
 use gangline_lease::remote::Backend;
 use gangline_lease::{
-    AppendAuthority, Clock, Desk, EventStore, Follower, Follows, LeaseRegistry, Moment, Reach, StoreError,
+    AppendAuthority, Clock, Desk, EventStore, Follower, Follows, LeaseRegistry, Moment, Reach, SpaceName,
+    StoreError,
 };
 use gangline_store::{BootClock, GitLog, MemoryEventStore, MemoryLeaseRegistry, SqliteLog};
 use gangline_transport::logs::{LogCaller, LogCalls, Member, admits_as};
@@ -251,16 +252,20 @@ impl Logs {
         let Some(follower) = &self.follower else { return };
         let told = Mutex::new(BTreeSet::new());
         let look = |_: &Result<Pass, StoreError>| {
-            for (space, why) in follower.stopped() {
-                let is_new = told.lock().is_ok_and(|mut told| told.insert(space.clone()));
-                if is_new {
-                    tracing::error!(
-                        event = "log_diverged",
-                        space = space.as_str(),
-                        "not followed any more: {why}"
-                    );
+            let stopped = follower.stopped();
+            let Ok(mut told) = told.lock() else { return };
+            for (space, why) in &stopped {
+                if told.insert(space.clone()) {
+                    tracing::error!(event = "log_diverged", space = space.as_str(), "not followed: {why}");
                 }
             }
+            told.retain(|space: &SpaceName| {
+                let is_stopped = stopped.contains_key(space);
+                if !is_stopped {
+                    tracing::info!(event = "log_agrees_again", space = space.as_str(), "followed again");
+                }
+                is_stopped
+            });
         };
         tokio::select! {
             () = follower.run(&look) => {}

@@ -12,7 +12,8 @@ use std::{sync::Arc, time::Duration};
 use bft_json_crdt::Keypair;
 use gangline_lease::{
     Access, AppendAuthority, AppendError, Divergence, Event, EventStore, Follower, Follows, Head, LeaseError,
-    LeaseSettings, LocalForwarder, ReadLimit, Seq, SpaceName, SpaceState, Stopped, StoreError, Verifier,
+    LeaseSettings, LocalForwarder, ReadLimit, Seen, Seq, SpaceName, SpaceState, Stopped, StoreError,
+    Verifier,
     conformance::{ManualClock, Network, Open, Outcome, Team, block_on, over_calls, parts},
     copying,
 };
@@ -167,11 +168,7 @@ fn a_second_history_is_not_followed() {
     let after = Ground::with(&clock, &MemoryEventStore::new(), Arc::clone(&copies) as _);
     after.append_by(2, &space, &["x", "y", "z"]);
     after.append(&other, &["a"]);
-    let key = Keypair::from_seed(&[9; 32]);
-    let (_, registry) = after.team.backend();
-    let forwarder = Arc::new(LocalForwarder::new());
-    let made = parts(&key, &clock, Arc::clone(&after.source), registry, forwarder);
-    let authority = AppendAuthority::new(made, LeaseSettings::default()).unwrap();
+    let authority = authority_of(&after, &clock);
     let follower = after.follower(all()).with_authority(authority.clone());
     assert_eq!(block_on(follower.pass()).unwrap().events, 1, "other spaces are followed");
     let stopped = follower.stopped();
@@ -287,6 +284,58 @@ fn a_source_that_has_lost_its_end_is_not_followed() {
         Some(Stopped::Diverged(Divergence::OtherHash { next: Seq(3), .. }))
     ));
     assert_eq!(events(copies.as_ref(), &space).len(), 3);
+}
+
+/// Recovery makes a log longer again. It is followed and served once it has all that was seen, and not before.
+#[test]
+fn a_source_that_has_its_end_again_is_followed_again() {
+    let (clock, copies) = (ManualClock::new(), Arc::new(MemoryEventStore::new()));
+    let (store, backup) = (MemoryEventStore::new(), MemoryEventStore::new());
+    let before = Ground::with(&clock, &store, Arc::clone(&copies) as _);
+    let space = named("s");
+    before.append(&space, &["a"]);
+    block_on(copying::copy(&store, &backup, &space, None, &mut |_, _| ())).unwrap();
+    before.append(&space, &["b", "c"]);
+    block_on(before.follower(all()).pass()).unwrap();
+    before.append(&space, &["d"]);
+
+    let after = Ground::with(&clock, &backup, Arc::clone(&copies) as _);
+    let authority = authority_of(&after, &clock);
+    let SpaceState { incarnation, head, .. } = state(&store, &space);
+    authority.remember(&space, Seen { incarnation, head }).unwrap();
+    let follower = after.follower(all()).with_authority(authority.clone());
+    let refused = |id: &str| {
+        let appended = block_on(authority.submit(&space, gangline_lease::conformance::intent(id)));
+        let is_refused =
+            matches!(appended, Err(AppendError::NotAppended { source: LeaseError::Diverged { .. }, .. }));
+        assert!(is_refused, "{appended:?}");
+    };
+    block_on(follower.pass()).unwrap();
+    assert!(follower.why_stopped(&space).is_some());
+    refused("x");
+    let _before = after.network.calls();
+    block_on(follower.pass()).unwrap();
+    assert_eq!(after.network.calls().len(), 1, "what has not changed is not looked at again");
+
+    // It has what was copied; what this node has seen itself is missing.
+    block_on(copying::copy(copies.as_ref(), &backup, &space, None, &mut |_, _| ())).unwrap();
+    block_on(follower.pass()).unwrap();
+    assert_eq!(follower.why_stopped(&space), None);
+    refused("x");
+    block_on(copying::copy(&store, &backup, &space, None, &mut |_, _| ())).unwrap();
+    let epoch = gangline_lease::Epoch(state(&backup, &space).epoch.0 + 1);
+    block_on(backup.set_access(&space, epoch, Access::Open)).unwrap();
+    let placed = block_on(authority.submit(&space, gangline_lease::conformance::intent("x"))).unwrap();
+    assert_eq!((placed.seq, authority.divergence(&space)), (Seq(4), None));
+    block_on(follower.pass()).unwrap();
+    assert_eq!(events(copies.as_ref(), &space), events(&backup, &space));
+}
+
+fn authority_of(ground: &Ground, clock: &Arc<ManualClock>) -> AppendAuthority {
+    let key = Keypair::from_seed(&[9; 32]);
+    let (_, registry) = ground.team.backend();
+    let made = parts(&key, clock, Arc::clone(&ground.source), registry, Arc::new(LocalForwarder::new()));
+    AppendAuthority::new(made, LeaseSettings::default()).unwrap()
 }
 
 /// A source that gives out altered events.

@@ -182,5 +182,5 @@ fn logs_in_memory_end_with_their_node() {
     assert!(!dir.path().join("gangline-data/log.db").exists());
     node.stop();
     let node = Node::start(&dir);
-    assert_eq!(ids(&node), Vec::<String>::new());
+    node.get(&format!("{SPACE}/events")).refused(404, "no_such_space");
 }

@@ -20,12 +20,11 @@ use gangline_lease::{
     conformance::{block_on, intent},
 };
 use gangline_store::{BootClock, GitLog, SqliteLog};
+use gangline_tests::history::Acknowledged;
 use rustix::{
     process::{Pid, Signal, kill_process},
     time::{ClockId, clock_gettime},
 };
-
-use crate::history::Acknowledged;
 
 /// How long leases are in these tests.
 pub(crate) const TTL: Duration = Duration::from_secs(1);

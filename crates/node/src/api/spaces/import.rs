@@ -184,7 +184,7 @@ fn open_here(space: &SpaceName) -> Problem {
 fn copy_problem(space: &SpaceName, error: CopyError) -> Problem {
     let says = chain(&error);
     match error {
-        CopyError::Absent(_) => refusal::unknown_space(space),
+        CopyError::Absent(_) => refusal::no_such_space(space),
         CopyError::Diverged { divergence, .. } => refusal::diverged(space, &divergence),
         CopyError::Offence(offence) => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,

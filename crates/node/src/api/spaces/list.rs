@@ -32,7 +32,7 @@ pub(in crate::api) async fn list(
 
 /// One space.
 pub(super) async fn one(app: &App, space: &SpaceName) -> Result<Response, Problem> {
-    let shown = look(app, space).await?.ok_or_else(|| refusal::unknown_space(space))?;
+    let shown = look(app, space).await?.ok_or_else(|| refusal::no_such_space(space))?;
     answer(StatusCode::OK, &shown)
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn one(app: &App, space: &SpaceName) -> Result<Response, Proble
 pub(super) async fn copy(app: &App, space: &SpaceName) -> Result<Response, Problem> {
     let of_store = |error| refusal::store(&error);
     let state = app.logs.kept.state(space).await.map_err(of_store)?;
-    let state = state.ok_or_else(|| refusal::unknown_space(space))?;
+    let state = state.ok_or_else(|| refusal::no_such_space(space))?;
     let access = app.logs.kept.access(space).await.map_err(of_store)?.unwrap_or_default();
     answer(StatusCode::OK, &app.show_space(space, &state, &access, None))
 }

@@ -82,8 +82,11 @@ async fn array(app: &App, space: &SpaceName, wish: &Wish) -> Result<Response, Pr
         return Err(refusal::not_followed(space, &why));
     }
     let store = if wish.copy { app.logs.kept.clone() } else { app.logs.store.clone() };
-    let first = store.read(space, wish.from, step).await;
-    let first = first.map_err(|error| refusal::store(&error))?;
+    let of_store = |error| refusal::store(&error);
+    let first = store.read(space, wish.from, step).await.map_err(of_store)?;
+    if first.is_empty() && store.state(space).await.map_err(of_store)?.is_none() {
+        return Err(refusal::no_such_space(space));
+    }
     let stale = app.logs.stale_ms();
     let reading = Reading {
         store,

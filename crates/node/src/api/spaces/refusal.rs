@@ -45,7 +45,7 @@ pub(super) fn lease(space: &SpaceName, error: LeaseError) -> Problem {
         LeaseError::Held { holder, left } => held(space, &holder, left),
         LeaseError::Diverged { divergence, .. } => diverged(space, &divergence),
         LeaseError::Closed { access, .. } => closed(space, &access),
-        LeaseError::Absent { .. } => unknown_space(space),
+        LeaseError::Absent { .. } => no_such_space(space),
         LeaseError::NotSealed { .. } => unavailable(
             "not_sealed",
             says,
@@ -93,10 +93,10 @@ pub(super) fn store(error: &StoreError) -> Problem {
 }
 
 /// There is no such space.
-pub(super) fn unknown_space(space: &SpaceName) -> Problem {
+pub(super) fn no_such_space(space: &SpaceName) -> Problem {
     let detail = format!("there is no space `{space}`");
     let hint = "GET /api/v1/spaces lists them; the first append makes one";
-    Problem::new(StatusCode::NOT_FOUND, "unknown_space", detail, hint).with("space", space.as_str())
+    Problem::new(StatusCode::NOT_FOUND, "no_such_space", detail, hint).with("space", space.as_str())
 }
 
 /// The id stands for other content.

@@ -29,18 +29,16 @@ pub(super) async fn run(client: &Client, args: &ExportArgs, out: &Output) -> Res
     }
     let to = if args.copy { None } else { Some(destination(args)?) };
     let mut source = Source::Node(client.clone());
-    let mut state = source.state(space).await?;
-    // A log that breaks a rule is not moved.
-    match replay(&source, space, &state).await {
+    let mut state = match look(&source, space).await {
         // What the node itself has is what the space may have to be recovered from.
-        Err(failure) if args.copy && failure.code == "log_diverged" => {
-            eprintln!("the log of {space} has diverged; this is the node's own copy");
+        Err(failure) if args.copy && ["log_diverged", "no_such_space"].contains(&failure.code.as_str()) => {
             source = Source::Copy(client.clone());
-            state = source.state(space).await?;
-            replay(&source, space, &state).await?;
+            let kept = look(&source, space).await?;
+            eprintln!("{}: this is the copy that the node keeps", failure.message);
+            kept
         }
-        replayed => replayed?,
-    }
+        looked => looked?,
+    };
     if let Some(to) = &to {
         let body = json!({ "access": "moved", "to": to.as_str() });
         client.send(Method::POST, &place(space, "/access"), Some(&body)).await?;
@@ -66,6 +64,13 @@ pub(super) async fn run(client: &Client, args: &ExportArgs, out: &Output) -> Res
         None => "; that is a copy, the log goes on here".to_owned(),
     };
     out.line(&format!("wrote {events} events of {space} to {shown}{what}"))
+}
+
+/// The state of a log. One that breaks a rule is neither moved nor copied.
+async fn look(source: &Source, space: &SpaceName) -> Result<SpaceState, Failure> {
+    let state = source.state(space).await?;
+    replay(source, space, &state).await?;
+    Ok(state)
 }
 
 /// What those are told who append here afterwards.

@@ -79,7 +79,7 @@ impl Source {
             }
             Self::Store(store) => {
                 store.state(space).await.map_err(|error| unreadable(&error))?.ok_or_else(|| {
-                    Failure::new(Exit::NotFound, "unknown_space", format!("there is no space `{space}`"))
+                    Failure::new(Exit::NotFound, "no_such_space", format!("there is no space `{space}`"))
                 })
             }
         }
