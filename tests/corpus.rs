@@ -77,6 +77,11 @@ fn grants_are_replayed() {
 }
 
 #[test]
+fn messages_about_logs_are_replayed() {
+    replay("log_message");
+}
+
+#[test]
 fn every_check_has_a_fuzz_target_and_a_corpus() {
     let stems = |folder: &str| -> BTreeSet<String> {
         let paths = files(&fuzz_folder().join(folder));

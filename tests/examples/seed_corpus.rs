@@ -57,6 +57,9 @@ fn main() -> io::Result<()> {
     }
     let bundle = v2::bundle_of(1, &sample::history(), Signatures::All).map_err(io::Error::other)?;
     write("wire_v2", "bundle", &bundle)?;
+    for (name, bytes) in log_messages() {
+        write("log_message", name, &bytes)?;
+    }
     let ops = history.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     write("text_frame", "bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops })?)?;
     write("text_frame", "empty-bulk", &serde_json::to_vec(&SyncMessage::Bulk { ops: Vec::new() })?)
@@ -83,6 +86,69 @@ fn grants() -> [(&'static str, Vec<Statement>); 3] {
         ("grant", vec![Statement::Grant(grant(alice, bob, false))]),
         ("ticket", vec![ticket.clone(), joined.clone()]),
         ("revoked", vec![ticket, joined, revoked]),
+    ]
+}
+
+/// One request and one reply of each call, with the kinds of replies that differ most, and payloads. They are drawn at
+/// the head of `crates/lease/src/remote.rs`.
+fn log_messages() -> Vec<(&'static str, Vec<u8>)> {
+    let [key, hash, life, signature] =
+        [(1, 32), (2, 32), (3, 16), (4, 64)].map(|(byte, len)| vec![byte; len]);
+    // The space `s`; a node that is reached at `u`; the intent `a` of type `T` with an empty payload.
+    let (space, reach) = (b"\x01s".as_slice(), [&key, b"\x01\x01u".as_slice()].concat());
+    let intent = b"\x01a\x01T\x02{}".as_slice();
+    let head = [b"\x05".as_slice(), &hash].concat();
+    let state = [life.as_slice(), b"\x02", &head].concat();
+    let placed = [b"\x05\x02".as_slice(), &hash, &hash].concat();
+    let lease = [reach.as_slice(), b"\x02\x90\x4e"].concat();
+    let event =
+        [b"\x05\x02\x01a".as_slice(), &key, &key, b"\x01T\x02{}", &hash, &hash, b"\x01", &signature].concat();
+    let request = |nth: u32, parts: &[&[u8]]| fuzzing::request(16 + nth, &parts.concat());
+    let reply = |nth: u32, parts: &[&[u8]]| fuzzing::reply(16 + nth, &parts.concat());
+    let said = b"\x01p\x01w".as_slice();
+    vec![
+        ("request-forward", request(0, &[space, intent, &key, b"\xac\x02\x01"])),
+        ("request-acquire", request(1, &[space, &reach, b"\x90\x4e\x02"])),
+        ("request-renew", request(2, &[space, &key, b"\x02\x05"])),
+        ("request-release", request(3, &[space, &key, b"\x02"])),
+        ("request-lease", request(4, &[space])),
+        ("request-seal", request(5, &[space, b"\x02", &life])),
+        ("request-append", request(6, &[space, &life, b"\x02", &head, b"\x01", intent, &key, &signature])),
+        ("request-state", request(7, &[space])),
+        ("request-access", request(8, &[space])),
+        ("request-read", request(9, &[space, b"\x05\x0a\x80\x80\x40"])),
+        ("request-find", request(10, &[space, b"\x01a"])),
+        ("request-spaces", request(11, &[b"\x01", space, b"\x01"])),
+        ("request-states", request(12, &[b"\x00\xac\x02"])),
+        ("reply-done", reply(0, &[b"\x00", &placed])),
+        ("reply-redirect", reply(0, &[b"\x01\x01", &lease])),
+        ("reply-refused", reply(0, &[b"\x02\x02\x04copy"])),
+        ("reply-acquire", reply(1, &[b"\x00", &lease])),
+        ("reply-held", reply(1, &[b"\x01\x00", &lease])),
+        ("reply-renew", reply(2, &[b"\x01\x00\x02"])),
+        ("reply-release", reply(3, &[b"\x01", said])),
+        ("reply-lease", reply(4, &[b"\x00\x01", &lease])),
+        ("reply-seal", reply(5, &[b"\x00", &state])),
+        ("reply-closed", reply(5, &[b"\x01\x01\x07moved t"])),
+        ("reply-append", reply(6, &[b"\x00\x00", &head])),
+        ("reply-duplicate", reply(6, &[b"\x00\x01\x01\x00", &placed])),
+        ("reply-append-unknown", reply(6, &[b"\x01\x03\x01", said])),
+        ("reply-state", reply(7, &[b"\x00\x01", &state])),
+        ("reply-access", reply(8, &[b"\x00\x01\x04open"])),
+        ("reply-read", reply(9, &[b"\x00\x01", &event])),
+        ("reply-read-damaged", reply(9, &[b"\x01\x02", said])),
+        ("reply-find", reply(10, &[b"\x00\x01", &placed])),
+        ("reply-spaces", reply(11, &[b"\x00\x01", space])),
+        ("reply-states", reply(12, &[b"\x00\x01", space, &state])),
+        (
+            "payload-numbers",
+            fuzzing::payload(r#"{"b":[1.0,-0,1e300,18446744073709551615,0.25],"a":-9223372036854775808}"#),
+        ),
+        (
+            "payload-strings",
+            fuzzing::payload(r#" {"\u00e4" : "\ud83d\ude00\n\u0001\/", "":{"x":[[],{}]} } "#),
+        ),
+        ("payload-words", fuzzing::payload(r#"{"a":null,"b":true,"c":false}"#)),
     ]
 }
 

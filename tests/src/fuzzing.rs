@@ -5,6 +5,7 @@
 //! that gets past the decoder reaches the engine.
 
 mod lies;
+mod log_message;
 mod snapshot;
 mod trust;
 
@@ -16,6 +17,7 @@ use gangline_wire::{SyncMessage, decode, decode_text, encode, v2};
 
 use crate::sample;
 pub use lies::{lies, told};
+pub use log_message::{log_message, payload, reply, request};
 pub use snapshot::{joined, snapshot};
 pub use trust::{said, trust};
 
@@ -29,10 +31,11 @@ pub struct Target {
 }
 
 /// All checks.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "bundle", check: bundle },
     Target { name: "change", check: change },
     Target { name: "lies", check: lies },
+    Target { name: "log_message", check: log_message },
     Target { name: "signed_op", check: signed_op },
     Target { name: "snapshot", check: snapshot },
     Target { name: "text_frame", check: text_frame },

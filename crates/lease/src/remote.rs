@@ -55,11 +55,15 @@ mod desk;
 mod errors;
 mod forwarder;
 mod log;
+#[cfg(feature = "conformance")]
+mod recode;
 mod request;
 mod values;
 
 use std::{ops::RangeInclusive, sync::Arc};
 
+#[cfg(feature = "conformance")]
+pub use self::recode::{recode_reply, recode_request};
 pub(crate) use self::request::Draft;
 pub use self::{
     codec::MessageError,

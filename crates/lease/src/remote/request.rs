@@ -23,15 +23,15 @@ pub(super) const FORWARD: u32 = *METHODS.start();
 pub(super) const ACQUIRE: u32 = FORWARD + 1;
 pub(super) const RENEW: u32 = FORWARD + 2;
 pub(super) const RELEASE: u32 = FORWARD + 3;
-const LEASE: u32 = FORWARD + 4;
+pub(super) const LEASE: u32 = FORWARD + 4;
 pub(super) const SEAL: u32 = FORWARD + 5;
 pub(super) const APPEND: u32 = FORWARD + 6;
-const STATE: u32 = FORWARD + 7;
-const ACCESS: u32 = FORWARD + 8;
-const READ: u32 = FORWARD + 9;
-const FIND: u32 = FORWARD + 10;
-const SPACES: u32 = FORWARD + 11;
-const STATES: u32 = FORWARD + 12;
+pub(super) const STATE: u32 = FORWARD + 7;
+pub(super) const ACCESS: u32 = FORWARD + 8;
+pub(super) const READ: u32 = FORWARD + 9;
+pub(super) const FIND: u32 = FORWARD + 10;
+pub(super) const SPACES: u32 = FORWARD + 11;
+pub(super) const STATES: u32 = FORWARD + 12;
 
 /// An intent takes at least as many bytes, with its author.
 const INTENT_BYTES_MIN: usize = 2 + 2 + 3 + 32;
