@@ -105,13 +105,20 @@ async fn answer(app: &App, request: Request) -> Result<Response, Problem> {
         }
         (Part::Access, &Method::POST) => {
             query::none(query)?;
+            refusal::elsewhere(app)?;
             access::set(app, &space, &body::read(&parts.headers, body, app).await?).await
         }
-        (Part::Import, &Method::POST) => import::import(app, &space, query, body).await,
+        (Part::Import, &Method::POST) => {
+            refusal::elsewhere(app)?;
+            import::import(app, &space, query, body).await
+        }
         (Part::Recover, &Method::POST) if import::is_from_coordinator(query)? => {
             import::accept(app, &space).await
         }
-        (Part::Recover, &Method::POST) => import::go_on(app, &space, body).await,
+        (Part::Recover, &Method::POST) => {
+            refusal::elsewhere(app)?;
+            import::go_on(app, &space, body).await
+        }
         (Part::Whole | Part::Events | Part::Access | Part::Import | Part::Recover, _) => {
             Ok(not_allowed(&parts.method, parts.uri.path(), part))
         }

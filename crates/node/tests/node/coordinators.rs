@@ -192,6 +192,11 @@ fn a_log_is_recovered_from_the_copy_of_a_member() {
     assert_eq!(append(&a, "z")["seq"], 1);
     assert_eq!(ids(&events(&a)), ["y", "z"]);
     coordinator.get(&format!("{SPACE}/events?copy=true&follow=true")).refused(400, "bad_parameter");
+    // What changes where a log is appended to is for the coordinator.
+    for args in [&["log", "recover", "s", "--from", file][..], &["log", "import", file]] {
+        let refused = a.cli(&at_a, args);
+        assert!(refused.code == 4 && refused.stderr.contains("are at its coordinator"), "{refused:?}");
+    }
     let refused = coordinator.cli(&at_c, &["log", "recover", "s", "--from", "coordinator"]);
     assert_eq!(refused.code, 4, "{refused:?}");
 }

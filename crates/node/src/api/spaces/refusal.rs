@@ -8,6 +8,7 @@ use gangline_lease::{
 };
 use http::StatusCode;
 
+use crate::api::App;
 use crate::api::problem::Problem;
 use crate::logs::chain;
 
@@ -90,6 +91,14 @@ pub(super) fn store(error: &StoreError) -> Problem {
         ),
         other => Problem::internal(other.to_string()),
     }
+}
+
+/// Where the logs are at a coordinator, only that one opens, closes and replaces them.
+pub(super) fn elsewhere(app: &App) -> Result<(), Problem> {
+    let Some(url) = app.logs.coordinator() else { return Ok(()) };
+    let detail = format!("the logs of this node are at its coordinator, {url}");
+    Err(Problem::new(StatusCode::CONFLICT, "at_coordinator", detail, "ask there: gangline --node URL")
+        .with("coordinator", url.to_string()))
 }
 
 /// There is no such space.
