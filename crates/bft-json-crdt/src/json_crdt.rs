@@ -16,6 +16,7 @@ pub use crate::schema::{TypeIx, TypeTable};
 pub use crate::signed_op::SignedOp;
 pub use crate::state::admit::{Batch, LoadError, OpState};
 pub use crate::state::at::UnknownHead;
+pub use crate::state::disputes::Dispute;
 pub use crate::state::history::{Equivocation, Invalidity};
 pub use crate::state::integrate::NoEffect;
 pub use crate::state::local::EditError;
@@ -132,6 +133,17 @@ impl<T: CrdtNode> BaseCrdt<T> {
         self.shared.lock().source()
     }
 
+    /// Returns the name by which the source calls this document; none as long as no source has declared itself.
+    pub fn source_name(&self) -> Option<String> {
+        self.shared.lock().source_name()
+    }
+
+    /// Returns where the document holds more than it shows: registers with several values, entries that were removed
+    /// and edited at once. Ascending by path. O(document).
+    pub fn disputes(&self) -> Vec<Dispute> {
+        self.shared.lock().disputes()
+    }
+
     /// Makes edits and signs them as one change: atomic at every replica, and one signature. In the default
     /// document, as one change for each op. What could not be made takes all of it back.
     ///
@@ -167,6 +179,11 @@ impl<T: CrdtNode> BaseCrdt<T> {
         if !state.is_open() {
             state.begin(rank);
         }
+    }
+
+    /// Ranks the edits of the open transaction from here on; see [`Self::begin_as`].
+    pub fn set_rank(&self, rank: Rank) {
+        self.shared.lock().set_rank(rank);
     }
 
     /// Returns how many edits the open transaction has: with [`Coalescing`], to commit small edits together.
@@ -442,6 +459,18 @@ impl<T: CrdtNode> BaseCrdt<T> {
         let checked = changes.iter().cloned().map(CheckedChange::own).collect();
         let _ = self.apply_checked(checked);
         Ok(changes)
+    }
+
+    /// Returns a replica that has seen these heads and nothing else, to author there with another key than this
+    /// replica's: with the key of the source that the document follows. What it commits is to be applied here, as a
+    /// peer's changes are. Cost as [`Self::at`].
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::UnknownHead`], and [`SignError::WithoutOwn`] where the heads lack that author's last change.
+    pub fn author_at(&self, heads: &[Digest], author: AuthorId) -> Result<Self, SignError> {
+        let state = self.shared.lock().author_with(heads, author)?;
+        Ok(Self::over(state))
     }
 
     /// Returns the patches that lead from the view at some heads to that at others. Cost as two calls of

@@ -9,6 +9,7 @@ pub(crate) mod at;
 pub(crate) mod branch;
 pub(crate) mod compare;
 pub(crate) mod digest_index;
+pub(crate) mod disputes;
 pub(crate) mod entries;
 pub(crate) mod few;
 pub(crate) mod field_index;
@@ -38,8 +39,9 @@ pub(crate) mod view;
 
 use std::collections::BTreeSet;
 
-use crate::change::DocumentId;
+use crate::change::{Body, DocumentId};
 use crate::keypair::AuthorId;
+use crate::op::OpKind;
 use crate::schema::{TypeIx, TypeTable};
 use at::Checkpoint;
 use field_index::FieldIndexes;
@@ -143,6 +145,12 @@ impl State {
 
     pub(crate) fn source(&self) -> Option<AuthorId> {
         self.sources.first().map(|declared| self.history.author_of(*declared))
+    }
+
+    /// The name in the declaration of the source.
+    pub(crate) fn source_name(&self) -> Option<String> {
+        let Body { ops, .. } = Body::decode(self.history.body(*self.sources.first()?)).ok()?;
+        ops.into_iter().find_map(|op| if let OpKind::Source { name } = op.kind { Some(name) } else { None })
     }
 
     pub(crate) fn author_id(&self) -> AuthorId {

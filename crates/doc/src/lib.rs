@@ -55,5 +55,7 @@ pub use item::{Item, NewItem, Patch};
 pub use op_log::{Done, LogEntry, LogSeq, OpLog, OpLogError, ReadLimit, Record};
 pub use pipeline::{PipelineDoc, PipelineItem};
 pub use progress::{NotDurable, Subscription, Ticket};
-pub use replica::{ApplyError, EditFailed, Editor, OpenError, Replica, ReplicaSettings, ReplicaStats};
+pub use replica::{
+    ApplyError, Authored, EditFailed, Editor, OpenError, Replica, ReplicaSettings, ReplicaStats,
+};
 pub use sync_source::SyncSource;

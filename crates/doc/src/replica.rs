@@ -11,6 +11,7 @@
 mod editor;
 mod error;
 mod outbox;
+mod transact;
 mod trust;
 
 use std::{
@@ -26,6 +27,7 @@ use bft_json_crdt::{
 pub use self::{
     editor::Editor,
     error::{ApplyError, EditFailed, OpenError},
+    transact::Authored,
 };
 use self::{editor::Signed, outbox::Outbox};
 use crate::{

@@ -97,7 +97,9 @@ pub struct DocumentName {
 
 /// A template is not `…{key}…` with the root's key column in braces.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("document {template:?} does not contain {{{key}}} exactly once; write for example \"workflow:{{{key}}}\"")]
+#[error(
+    "document {template:?} does not contain {{{key}}} exactly once; write for example \"workflow:{{{key}}}\""
+)]
 pub struct BadDocumentName {
     /// What was written.
     pub template: String,

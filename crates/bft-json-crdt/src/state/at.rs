@@ -4,6 +4,7 @@
 //! asked for is kept, and goes on from there when later heads are asked for.
 
 use crate::change::Digest;
+use crate::keypair::AuthorId;
 use crate::state::State;
 use crate::state::admit::Arriving;
 use crate::state::history::ChangeIx;
@@ -83,6 +84,23 @@ impl State {
         self.give_up_all();
         let mut state = self.at(heads)?;
         state.is_past = false;
+        Ok(state)
+    }
+
+    /// As [`Self::at`], to author there with a key that need not be this replica's.
+    pub(crate) fn author_with(&mut self, heads: &[Digest], author: AuthorId) -> Result<Self, SignError> {
+        let rows = self.find_heads(heads)?;
+        let past = self.history.past_of(&rows);
+        if let Some((_, tip)) = self.history.tip_of(&author)
+            && let Some(at) = self.history.find(&tip)
+            && !self.history.is_within(&past, at)
+        {
+            return Err(SignError::WithoutOwn(tip));
+        }
+        let mut state = self.at(heads)?;
+        state.is_past = false;
+        state.author = state.history.author(author);
+        state.author_id = author;
         Ok(state)
     }
 

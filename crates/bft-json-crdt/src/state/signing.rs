@@ -81,6 +81,13 @@ impl State {
         self.open = Some(Open { edits: 0, rank, failed: None, is_overtaken: false });
     }
 
+    /// Ranks the edits of the transaction from here on.
+    pub(crate) fn set_rank(&mut self, rank: Rank) {
+        if let Some(open) = &mut self.open {
+            open.rank = rank;
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }

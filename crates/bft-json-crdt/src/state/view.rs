@@ -25,6 +25,8 @@ pub struct Conflict {
     pub digest: Digest,
     /// Its logical time.
     pub lamport: u64,
+    /// The rank that counts for it.
+    pub rank: Rank,
 }
 
 /// One step from the document's root.
@@ -135,15 +137,16 @@ impl State {
     /// The values that a register holds besides the one that it shows.
     pub(crate) fn register_conflicts(&self, node: NodeIx) -> Vec<Conflict> {
         let hidden = self.ordered_writes(node).into_iter().skip(1);
-        hidden.map(|write| self.conflict(write.made, self.value_of(node, write))).collect()
+        hidden.map(|write| self.conflict(write.made, write.rank, self.value_of(node, write))).collect()
     }
 
-    fn conflict(&self, made: Made, value: JsonValue) -> Conflict {
+    pub(super) fn conflict(&self, made: Made, rank: Rank, value: JsonValue) -> Conflict {
         Conflict {
             value,
             author: self.history.author_of(made.change),
             digest: self.history.digest(made.change),
             lamport: self.history.row(made.change).lamport.into(),
+            rank,
         }
     }
 
@@ -176,11 +179,13 @@ impl State {
                     .filter_map(|character| state.made_character(leaf, character));
                 let last =
                     typed.filter(|made| is_unseen(made.change)).max_by(|a, b| state.history.order(*a, *b));
-                found.extend(last.map(|made| state.conflict(made, state.view(leaf))));
+                found.extend(last.map(|made| state.conflict(made, Rank::Edit, state.view(leaf))));
             } else {
                 let unseen =
                     state.ordered_writes(leaf).into_iter().filter(|write| is_unseen(write.made.change));
-                found.extend(unseen.map(|write| state.conflict(write.made, state.value_of(leaf, write))));
+                found.extend(
+                    unseen.map(|write| state.conflict(write.made, write.rank, state.value_of(leaf, write))),
+                );
             }
         });
         found
@@ -193,7 +198,7 @@ impl State {
     }
 
     /// The live entries of a key with the last put of each, in the register's order.
-    fn live_entries(&self, map: NodeIx, key: &str) -> Vec<(NodeIx, Made)> {
+    pub(super) fn live_entries(&self, map: NodeIx, key: &str) -> Vec<(NodeIx, (Made, Rank))> {
         let map = self.nodes.map(map);
         let live = map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
         let order =
@@ -201,7 +206,7 @@ impl State {
         let last_put = |puts: &[(Made, Rank)]| puts.iter().copied().max_by(order);
         let mut live: Vec<_> = live.filter_map(|entry| Some((entry.node, last_put(&entry.puts)?))).collect();
         live.sort_by(|(_, a), (_, b)| order(b, a));
-        live.into_iter().map(|(node, (made, _))| (node, made)).collect()
+        live
     }
 
     /// Values in removed entries that no removal of the key had seen: edits that a removal outranks.
@@ -228,9 +233,11 @@ impl State {
         for (index, (node, put)) in entries.into_iter().enumerate() {
             if matches!(self.types.def(self.nodes.node(node).ty), TypeDef::Register { .. }) {
                 let writes = self.ordered_writes(node).into_iter().skip(usize::from(index == 0));
-                found.extend(writes.map(|write| self.conflict(write.made, self.value_of(node, write))));
+                found.extend(
+                    writes.map(|write| self.conflict(write.made, write.rank, self.value_of(node, write))),
+                );
             } else if index > 0 {
-                found.push(self.conflict(put, self.view(node)));
+                found.push(self.conflict(put.0, put.1, self.view(node)));
             }
         }
         found.extend(self.outranked_edits(map, key));
@@ -304,7 +311,7 @@ impl State {
         }
     }
 
-    fn path_of(&self, mut node: NodeIx, known: &mut KnownIds) -> (Vec<PathSegment>, Option<OpId>) {
+    pub(super) fn path_of(&self, mut node: NodeIx, known: &mut KnownIds) -> (Vec<PathSegment>, Option<OpId>) {
         let mut path = Vec::new();
         let mut innermost = None;
         while node != ROOT_NODE {

@@ -46,7 +46,7 @@ pub fn conflicts(base: &BaseCrdt<PipelineDoc>, story_id: &str) -> Result<Vec<Fie
             }
         };
         for element in story.elements() {
-            for Conflict { value, author, digest, lamport } in element.conflicts(field) {
+            for Conflict { value, author, digest, lamport, .. } in element.conflicts(field) {
                 add(value, Some(Write { author, digest, lamport }));
             }
         }

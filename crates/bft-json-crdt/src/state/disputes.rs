@@ -1,0 +1,140 @@
+//! Where a document holds more than it shows.
+
+use crate::op::Rank;
+use crate::schema::TypeDef;
+use crate::state::State;
+use crate::state::history::Made;
+use crate::state::ids::KnownIds;
+use crate::state::integrate::has_seen;
+use crate::state::map::{Entry, KeyState};
+use crate::state::nodes::{NodeIx, ROOT_NODE, Writes};
+use crate::state::view::{Conflict, PathSegment};
+use crate::value::JsonValue;
+
+/// A place where edits met that had not seen each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispute {
+    /// Where: a register, or the entry of a map.
+    pub path: Vec<PathSegment>,
+    /// What it shows; none for an entry that is removed.
+    pub shown: Option<Conflict>,
+    /// Values that lost, the next in order first; in a removed entry those that the removal had not seen.
+    pub hidden: Vec<Conflict>,
+    /// Removals that lost against puts and edits inside, none of which has seen them. Their values are null.
+    pub removals: Vec<Conflict>,
+}
+
+impl State {
+    /// All places where edits met, ascending by path. Elements that a list lost are not among them.
+    pub(crate) fn disputes(&self) -> Vec<Dispute> {
+        let mut found = Vec::new();
+        self.disputes_below(ROOT_NODE, &mut found);
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.into_iter().map(|(_, dispute)| dispute).collect()
+    }
+
+    /// With the path as text, to be sorted by.
+    fn disputes_below(&self, node: NodeIx, found: &mut Vec<(Vec<String>, Dispute)>) {
+        match self.types.def(self.nodes.node(node).ty) {
+            TypeDef::Register { .. } => {
+                // Those in maps are looked at together with the other entries of their key.
+                let writes = self.ordered_writes(node);
+                if writes.len() > 1 {
+                    let mut values: Vec<Conflict> = writes
+                        .into_iter()
+                        .map(|write| self.conflict(write.made, write.rank, self.value_of(node, write)))
+                        .collect();
+                    let hidden = values.split_off(1);
+                    let (path, _) = self.path_of(node, &mut KnownIds::default());
+                    let dispute = Dispute { path, shown: values.pop(), hidden, removals: Vec::new() };
+                    found.push((sorted_by(&dispute.path), dispute));
+                }
+            }
+            TypeDef::Struct { fields, .. } => {
+                let first = self.nodes.node(node).payload;
+                (first..).zip(fields).for_each(|(field, _)| self.disputes_below(field, found));
+            }
+            TypeDef::List(_) => {
+                let list = self.nodes.list(node);
+                list.iter().for_each(|element| self.disputes_below(list.element(element).node, found));
+            }
+            TypeDef::Map(_) => {
+                for (key, state) in self.nodes.map(node).keys() {
+                    found.extend(self.entry_dispute(node, key, state));
+                    let live = self.live_entry(node, key);
+                    if let Some(live) = live.filter(|live| !self.is_register(*live)) {
+                        self.disputes_below(live, found);
+                    }
+                }
+            }
+            TypeDef::Text | TypeDef::Counter | TypeDef::Any { .. } | TypeDef::Place => {}
+        }
+    }
+
+    fn is_register(&self, node: NodeIx) -> bool {
+        matches!(self.types.def(self.nodes.node(node).ty), TypeDef::Register { .. })
+    }
+
+    /// What is disputed about the entry of a key itself.
+    fn entry_dispute(&self, map: NodeIx, key: &str, state: &KeyState) -> Option<(Vec<String>, Dispute)> {
+        let entries = self.live_entries(map, key);
+        let first = entries.first().map(|(node, put)| (*node, *put));
+        let several = entries.len() > 1
+            || first
+                .is_some_and(|(node, _)| self.is_register(node) && self.nodes.writes(node).nth(1).is_some());
+        let was_removed = !state.removals().lists().concat().is_empty();
+        if !several && !was_removed {
+            return None;
+        }
+        let hidden = self.map_conflicts(map, key);
+        let removals = if first.is_some() { self.lost_removals(map, key) } else { Vec::new() };
+        if hidden.is_empty() && removals.is_empty() {
+            return None;
+        }
+        let shown = first.map(|(node, (made, rank))| match self.ordered_writes_of(node).into_iter().next() {
+            Some(write) => self.conflict(write.made, write.rank, self.value_of(node, write)),
+            None => self.conflict(made, rank, self.view(node)),
+        });
+        let (mut path, _) = self.path_of(map, &mut KnownIds::default());
+        path.push(PathSegment::Key(key.to_owned()));
+        Some((sorted_by(&path), Dispute { path, shown, hidden, removals }))
+    }
+
+    fn ordered_writes_of(&self, node: NodeIx) -> Writes {
+        if self.is_register(node) { self.ordered_writes(node) } else { Writes::new() }
+    }
+
+    /// Removals of the entries that a key shows which lost, and which nothing that was done to them has seen.
+    fn lost_removals(&self, map: NodeIx, key: &str) -> Vec<Conflict> {
+        let map = self.nodes.map(map);
+        let Some(state) = map.key(key) else { return Vec::new() };
+        let mut lost: Vec<Made> = Vec::new();
+        let live = map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
+        for entry in live {
+            let is_lost = |removal: &Made| {
+                !entry.removals_seen.contains(removal)
+                    && self.has_seen_put(*removal, entry)
+                    && !entry
+                        .touches
+                        .iter()
+                        .any(|touch| has_seen(&self.history, touch.change, removal.change))
+            };
+            lost.extend(state.removals().last.iter().copied().filter(is_lost));
+        }
+        lost.sort_by(|a, b| self.history.order(*b, *a));
+        lost.dedup();
+        lost.into_iter().map(|made| self.conflict(made, Rank::Edit, JsonValue::Null)).collect()
+    }
+
+    fn has_seen_put(&self, removal: Made, entry: &Entry) -> bool {
+        entry.puts.iter().any(|(put, _)| has_seen(&self.history, removal.change, put.change))
+    }
+}
+
+fn sorted_by(path: &[PathSegment]) -> Vec<String> {
+    let names = path.iter().map(|segment| match segment {
+        PathSegment::Field(name) | PathSegment::Key(name) => name.clone(),
+        PathSegment::Element(id) => format!("{id:?}"),
+    });
+    names.collect()
+}

@@ -1,0 +1,97 @@
+//! Edits that are one change, however many ops they have: for documents of all but the board's kind.
+
+use bft_json_crdt::{BaseCrdt, Change, CrdtNode, Digest, Keypair};
+
+use super::{ApplyError, EditFailed, Replica, State};
+use crate::{op_log::Record, progress::Ticket};
+
+/// What was authored, and when it may be told.
+#[derive(Debug)]
+pub struct Authored<R> {
+    /// What the caller's function returned.
+    pub result: R,
+    /// The changes, in order; none where nothing was edited.
+    pub changes: Vec<Change>,
+    /// Done when they are durable, and all that was in the document before.
+    pub ticket: Ticket,
+}
+
+impl<T: CrdtNode> Replica<T> {
+    /// Makes edits as one change of this node's author; in the default document as one change for each op.
+    ///
+    /// With `heads` as somebody who had seen these, and what this node itself has signed, and nothing else. If `f`
+    /// fails, nothing of it stays. `f` runs under the document's lock: it must not use this replica.
+    ///
+    /// # Errors
+    /// What `f` said, or why nothing could be edited or signed; see [`EditFailed`]. Nothing was changed.
+    pub fn transact<R, E>(
+        &self,
+        now_ms: u64,
+        heads: Option<&[Digest]>,
+        f: impl FnOnce(&T) -> Result<R, E>,
+    ) -> Result<Authored<R>, EditFailed<E>> {
+        let keypair = &self.shared.keypair;
+        self.author_with(now_ms, |state| {
+            let Some(heads) = heads else { return edit(&mut state.base, keypair, f) };
+            let own = state.base.tip_of(&keypair.author()).map(|(_, tip)| tip);
+            let heads: Vec<Digest> = heads.iter().copied().chain(own).collect();
+            let mut past = state.base.author_at(&heads, keypair.author()).map_err(EditFailed::Unsignable)?;
+            let (result, changes) = edit(&mut past, keypair, f)?;
+            let batch = state.base.apply_changes(changes);
+            Ok((result, batch.applied))
+        })
+    }
+
+    /// Takes in changes that `f` authored with another key than this node's: that of the source that the document
+    /// follows. They are this node's to tell. `f` sees the document as nobody else changes it meanwhile, and must not
+    /// use this replica; see [`BaseCrdt::author_at`].
+    ///
+    /// # Errors
+    /// What `f` said, or why nothing could be taken in; see [`EditFailed`]. Nothing was changed.
+    pub fn author_as<R, E>(
+        &self,
+        now_ms: u64,
+        f: impl FnOnce(&BaseCrdt<T>) -> Result<(R, Vec<Change>), E>,
+    ) -> Result<Authored<R>, EditFailed<E>> {
+        self.author_with(now_ms, |state| {
+            let (result, changes) = f(&state.base).map_err(EditFailed::Refused)?;
+            let batch = state.base.apply_changes(changes.clone());
+            debug_assert!(batch.states.iter().all(bft_json_crdt::OpState::is_applied), "{:?}", batch.states);
+            Ok((result, batch.applied))
+        })
+    }
+
+    fn author_with<R, E>(
+        &self,
+        now_ms: u64,
+        author: impl FnOnce(&mut State<T>) -> Result<(R, Vec<Change>), EditFailed<E>>,
+    ) -> Result<Authored<R>, EditFailed<E>> {
+        self.admit().map_err(|refusal| match refusal {
+            ApplyError::Busy { in_flight_bytes } => EditFailed::Busy { in_flight_bytes },
+            ApplyError::Failed { reason } => EditFailed::Failed { reason },
+        })?;
+        let mut state = self.write().map_err(|reason| EditFailed::Failed { reason })?;
+        let (result, changes) = author(&mut state)?;
+        let own = changes.iter().cloned();
+        let records = own.map(|change| (None, Record { change, received_at_ms: now_ms, vouched: true }));
+        let ticket = self.keep(&mut state, records.collect());
+        drop(state);
+        self.shared.outbox.pump(self.shared.log.as_ref());
+        Ok(Authored { result, changes, ticket })
+    }
+}
+
+fn edit<T: CrdtNode, R, E>(
+    base: &mut BaseCrdt<T>,
+    keypair: &Keypair,
+    f: impl FnOnce(&T) -> Result<R, E>,
+) -> Result<(R, Vec<Change>), EditFailed<E>> {
+    base.begin();
+    match f(&base.doc) {
+        Ok(result) => Ok((result, base.commit(keypair).map_err(EditFailed::Unsignable)?)),
+        Err(error) => {
+            base.roll_back();
+            Err(EditFailed::Refused(error))
+        }
+    }
+}
