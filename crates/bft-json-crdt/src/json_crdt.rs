@@ -186,6 +186,12 @@ impl<T: CrdtNode> BaseCrdt<T> {
         self.shared.lock().set_rank(rank);
     }
 
+    /// Leaves out op numbers of this replica's author: its next edit has later ones. For a key with which several nodes
+    /// sign, each without having heard of the others: where their numbers lie apart, every op has a name of its own.
+    pub fn skip_op_numbers(&self, count: u64) {
+        self.shared.lock().skip_numbers(count);
+    }
+
     /// Returns how many edits the open transaction has: with [`Coalescing`], to commit small edits together.
     pub fn open_edits(&self) -> usize {
         self.shared.lock().open_edits()
@@ -314,6 +320,12 @@ impl<T: CrdtNode> BaseCrdt<T> {
     /// Returns the changes that no known change builds on, ascending.
     pub fn heads(&self) -> Vec<Digest> {
         self.shared.lock().history().heads()
+    }
+
+    /// Returns the changes by an author that no other change by that author has seen, ascending: one, unless the author
+    /// signed on two sides and has not joined them since.
+    pub fn last_of(&self, author: &AuthorId) -> Vec<Digest> {
+        self.shared.lock().history().last_of(author)
     }
 
     /// Returns what this replica knows of each author's chain.

@@ -8,17 +8,48 @@
 //! notes that a node keeps for itself behind [`NoteStore`].
 //! Read [`mapping`] first: what an operator says. Then [`source`]: what a database owes.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "of the kinds of JSON mostly a few are asked for")]
+
+mod apply;
+mod batch;
+mod conflicts;
+mod diff;
+pub mod door;
+pub mod follower;
+mod layout;
 pub mod mapping;
 pub mod notes;
+mod notice;
+mod patch;
+mod path;
+mod plan;
 mod rows;
+mod save;
 mod schema;
 pub mod source;
+mod text;
+mod unsaved;
 
+pub use batch::{
+    Dropped, ReconcileError, Reconciled, Source, reconcile, save_mark, tracking_ref, version_of,
+};
+pub use conflicts::{Conflict, ConflictKind, Take, conflicts, resolve};
+pub use diff::{Edit, diff};
+pub use door::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Visitor};
+pub use follower::{FollowEffect, FollowInput, FollowSettings, Follower};
+pub use layout::{FieldLayout, Layout, ListLayout, Misfit, TEXT_BYTES_MAX};
 pub use mapping::{BadDocumentName, DocumentName, Fields, ListTable, Mapping, Mode, Policy, RootTable};
 pub use notes::{Note, NoteError, NoteKind, NoteStore};
+pub use notice::{Notice, NoticeChange, Outcome, notice};
+pub use patch::{KEY_BYTES_MAX, PatchError, edit, edits_of};
+pub use path::{BadPath, Path};
+pub use plan::{Plan, PlanEntry, plan};
 pub use rows::{BadRow, Row, Rows, RowsDigest};
+pub use save::{SavePlan, SaveProblem, dangling, plan_save};
 pub use schema::{Column, ColumnKind, FieldShape, MappingMistake, Schema, Shape, TableSchema, TableShape};
 pub use source::{
     Continuity, OutboxPosition, OutboxRead, RowSource, SaveOutcome, SaveRequest, SourceError, Write,
     WriteAction,
 };
+pub use text::{Splice, splices};
+pub use unsaved::{Unsaved, UnsavedKind, at, unsaved, view};

@@ -53,8 +53,8 @@ impl Rows {
         self.bad.iter().any(|bad| bad.list == list && bad.key.as_deref() == Some(key))
     }
 
-    /// Returns a digest of everything in it. SHA-256 over lengths and values: for this program's own comparisons, and
-    /// no format.
+    /// Returns a digest of everything in it. SHA-256 over lengths and values. Signed batches depend on it: nodes
+    /// with other bytes here would sign other changes for the same rows.
     #[must_use]
     pub fn digest(&self) -> RowsDigest {
         let mut bytes = Vec::with_capacity(4_096);

@@ -4,6 +4,8 @@ mod check;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use self::check::Check;
 use crate::mapping::{Mapping, Policy};
 
@@ -41,7 +43,8 @@ pub struct Column {
 }
 
 /// What a column's values are in a document. Null is a value of all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnKind {
     /// Exact integers of 64 bits.
     Integer,

@@ -557,6 +557,11 @@ impl History {
         self.free_counter(author).checked_add(span).is_some()
     }
 
+    /// Leaves out op numbers: the author's next edit claims later ones.
+    pub(crate) fn skip_numbers(&mut self, author: u32, count: u64) {
+        self.counter_floor = self.free_counter(author).saturating_add(count);
+    }
+
     /// Claims op numbers, and returns the first.
     fn next_counter(&mut self, author: u32, span: u32) -> u64 {
         let counter = self.free_counter(author);

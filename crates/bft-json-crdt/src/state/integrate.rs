@@ -463,10 +463,18 @@ impl State {
         work.note(|| Undo::Addition { node, delta });
     }
 
-    /// Gives a node the op number by which later ops name it.
+    /// Gives a node the op number by which later ops name it. Of several, made by concurrent puts, that in the change with
+    /// the smallest digest: so that replicas with the same changes name it alike.
     pub(crate) fn name(&mut self, node: NodeIx, made: Made) {
-        let is_given_up = |name: Made| self.history.row(name.change).status == Status::Undone;
-        if self.nodes.node(node).made.is_none_or(is_given_up) {
+        let is_later = |name: Made| match self.history.row(name.change).status {
+            Status::Undone => true,
+            Status::Unsigned => false,
+            Status::Signed => {
+                self.history.row(made.change).status == Status::Signed
+                    && self.history.digest(made.change) < self.history.digest(name.change)
+            }
+        };
+        if self.nodes.node(node).made.is_none_or(is_later) {
             self.nodes.node_mut(node).made = Some(made);
         }
         let row = self.history.row(made.change);

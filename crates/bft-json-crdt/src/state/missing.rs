@@ -142,6 +142,17 @@ impl History {
         tips.map(|tip| (self.row(*tip).seq.into(), self.digest(*tip))).max()
     }
 
+    /// The tips of an author that no other tip of the same author has seen, ascending by digest.
+    pub(crate) fn last_of(&self, author: &AuthorId) -> Vec<Digest> {
+        let branches = self.branches_of(author).filter_map(|branch| self.branches().get(branch as usize));
+        let tips: Vec<ChangeIx> = branches.filter_map(|branch| branch.changes.last().copied()).collect();
+        let is_last =
+            |tip: &&ChangeIx| !tips.iter().any(|other| other != *tip && self.is_in_past(**tip, *other));
+        let mut last: Vec<Digest> = tips.iter().filter(is_last).map(|tip| self.digest(*tip)).collect();
+        last.sort_unstable();
+        last
+    }
+
     /// The change at a seq of the chain that ends with a change. O(forks of the chain).
     pub(crate) fn on_chain(&self, tip: ChangeIx, seq: u32) -> Option<ChangeIx> {
         if seq > self.row(tip).seq {

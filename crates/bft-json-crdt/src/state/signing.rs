@@ -88,6 +88,11 @@ impl State {
         }
     }
 
+    /// Leaves out op numbers of the author that edits here.
+    pub(crate) fn skip_numbers(&mut self, count: u64) {
+        self.history.skip_numbers(self.author, count);
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }

@@ -1,0 +1,215 @@
+//! What everybody is told when a document has followed the database.
+
+use std::collections::BTreeSet;
+
+use bft_json_crdt::json_crdt::{EditKind, JsonCrdt};
+use bft_json_crdt::{BaseCrdt, Change, Digest, JsonValue};
+
+use crate::batch::version_of;
+use crate::conflicts::{Conflict, ConflictKind, conflicts, path_of};
+use crate::layout::{BATCH, Layout};
+use crate::mapping::{Mode, Policy};
+use crate::path::Path;
+use crate::unsaved::{Unsaved, UnsavedKind, at, unsaved};
+
+/// What became of something that the database changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The document shows it.
+    Applied,
+    /// People had done the same.
+    Same,
+    /// The characters of both sides are there.
+    Merged,
+    /// The database's value shows, and people's is kept as a conflict.
+    Prevails,
+    /// People's value shows, and the database's is kept as a conflict.
+    GivesWay,
+    /// One shows; somebody has to choose before it is saved.
+    Both,
+    /// The row is gone, and people's edits in it are kept as a conflict.
+    Deleted,
+    /// People had deleted the row, and it is back.
+    Revived,
+    /// A mirror has dropped what people had there.
+    Dropped,
+}
+
+impl Outcome {
+    /// Returns the outcome as it is shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Same => "same",
+            Self::Merged => "merged",
+            Self::Prevails => "prevails",
+            Self::GivesWay => "gives_way",
+            Self::Both => "both",
+            Self::Deleted => "deleted",
+            Self::Revived => "revived",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// Returns whether there are two sides of which somebody may choose one.
+    #[must_use]
+    pub fn is_conflict(self) -> bool {
+        matches!(self, Self::Prevails | Self::GivesWay | Self::Both | Self::Deleted | Self::Revived)
+    }
+}
+
+/// A document has followed the database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// The version before, where the database has versions.
+    pub from: Option<i64>,
+    /// The version now.
+    pub to: Option<i64>,
+    /// What the database changed; none where it was only said that document and database are equal.
+    pub changes: Vec<NoticeChange>,
+    /// How many places people have changed and not saved.
+    pub unsaved_left: usize,
+    /// The last change of the batch.
+    pub digest: Digest,
+}
+
+/// One thing that the database changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoticeChange {
+    /// Where.
+    pub path: Path,
+    /// What was done there.
+    pub kind: UnsavedKind,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What stood in the document before, where that can be had back by writing it again.
+    pub before: Option<JsonValue>,
+}
+
+/// Returns what to tell of a change by the document's source: none for a part of a batch that is not its last, and for
+/// changes of anybody else. The document has it already. O(document).
+#[must_use]
+pub fn notice(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
+    if Some(change.author()) != base.source() {
+        return None;
+    }
+    let after = base.at(&[change.digest()]).ok()?.doc.view();
+    if !matches!(after.get(BATCH), None | Some(JsonValue::Integer(0))) {
+        return None;
+    }
+    let layout = Layout::in_content(&after)?;
+    let parts = parts(base, change);
+    let first = parts.last().unwrap_or(change);
+    // What the source had seen: the rows before, and in a mirror what people had done since.
+    let before_heads: Vec<Digest> = first.prev().into_iter().chain(first.deps().iter().copied()).collect();
+    let before = base.at(&before_heads).ok()?.doc.view();
+    let live = base.doc.view();
+    let edits_left = unsaved(&layout, &after, &live);
+    let open = conflicts(base);
+    let mut changes: Vec<NoticeChange> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for part in parts.iter().rev() {
+        for edit in base.effects(part) {
+            let Some(path) = path_of(&edit.path) else { continue };
+            let is_list = layout.lists.contains_key(edit_name(&path));
+            if (is_list && path.row().is_none()) || !seen.insert(path.clone()) {
+                continue;
+            }
+            let kind = match (edit.kind, path.field()) {
+                (EditKind::Put, None) => UnsavedKind::Insert,
+                (EditKind::Remove, None) => UnsavedKind::Delete,
+                (EditKind::Type | EditKind::Cut, _) => UnsavedKind::Text,
+                _ => UnsavedKind::Set,
+            };
+            let outcome = outcome(&layout, &path, &open, &edits_left);
+            let before = at(&before, &path).cloned();
+            changes.push(NoticeChange { path, kind, outcome, before });
+        }
+    }
+    add_dropped(base, &layout, first, (&before, &after), &mut changes);
+    changes.sort_by(|a, b| a.path.cmp(&b.path));
+    let (from, to) = (version_of(&before), version_of(&after));
+    Some(Notice { from, to, changes, unsaved_left: edits_left.len(), digest: change.digest() })
+}
+
+fn edit_name(path: &Path) -> &str {
+    path.row().map_or_else(|| path.field().unwrap_or_default(), |(list, _)| list)
+}
+
+/// The changes of a batch, the last one first.
+fn parts(base: &BaseCrdt<JsonCrdt>, last: &Change) -> Vec<Change> {
+    let left = |change: &Change| {
+        let content = base.at(&[change.digest()]).ok()?.doc.view();
+        if let Some(JsonValue::Integer(left)) = content.get(BATCH) { Some(*left) } else { None }
+    };
+    let is_marked = |change: &Change| {
+        base.effects(change).iter().any(|edit| {
+            matches!(edit.path.as_slice(), [bft_json_crdt::json_crdt::PathSegment::Key(name)] if name == BATCH)
+        })
+    };
+    let mut parts = vec![last.clone()];
+    if !is_marked(last) {
+        return parts;
+    }
+    let mut expected = 1;
+    while let Some(earlier) = parts.last().and_then(Change::prev).and_then(|prev| base.change(&prev)) {
+        if !is_marked(&earlier) || left(&earlier) != Some(expected) {
+            break;
+        }
+        expected += 1;
+        parts.push(earlier);
+    }
+    parts
+}
+
+fn outcome(layout: &Layout, path: &Path, open: &[Conflict], edits_left: &[Unsaved]) -> Outcome {
+    let list = path.row().map(|(list, _)| list);
+    let policy = path.field().and_then(|field| layout.field(list, field)).map(|field| field.policy);
+    let is_row_of =
+        |conflict: &&Conflict| conflict.path.row() == path.row() && conflict.path.field().is_none();
+    let met = open
+        .iter()
+        .find(|conflict| conflict.path == *path)
+        .or_else(|| open.iter().filter(is_row_of).find(|conflict| conflict.kind == ConflictKind::Revived));
+    match met.map(|conflict| conflict.kind) {
+        Some(ConflictKind::Deleted) => Outcome::Deleted,
+        Some(ConflictKind::Revived) => Outcome::Revived,
+        Some(ConflictKind::Field) => match (policy, met.is_some_and(|conflict| conflict.shows_theirs)) {
+            (Some(Policy::KeepBoth), _) => Outcome::Both,
+            (_, true) => Outcome::Prevails,
+            (_, false) => Outcome::GivesWay,
+        },
+        None if edits_left.iter().any(|left| left.path == *path) => match policy {
+            Some(Policy::TextMerge) | None => Outcome::Merged,
+            Some(_) => Outcome::Applied,
+        },
+        None => Outcome::Applied,
+    }
+}
+
+/// What a mirror took away from people: it stood in the document that the source had seen, and was not in the database.
+fn add_dropped(
+    base: &BaseCrdt<JsonCrdt>,
+    layout: &Layout,
+    first: &Change,
+    (before, after): (&JsonValue, &JsonValue),
+    changes: &mut Vec<NoticeChange>,
+) {
+    let Some(tracked) = first.prev().filter(|_| layout.mode == Mode::Mirror) else { return };
+    let Ok(rows) = base.at(&[tracked]) else { return };
+    for edit in unsaved(layout, &rows.doc.view(), before) {
+        if at(after, &edit.path) == edit.document.as_ref() {
+            continue;
+        }
+        match changes.iter_mut().find(|change| change.path == edit.path) {
+            Some(change) => change.outcome = Outcome::Dropped,
+            None => changes.push(NoticeChange {
+                path: edit.path,
+                kind: edit.kind,
+                outcome: Outcome::Dropped,
+                before: edit.document,
+            }),
+        }
+    }
+}
