@@ -52,7 +52,8 @@ impl Check<'_> {
         self.table("root", &root.table, &roles);
         self.once(&root.table, &roles);
         if root.fields.is_empty() && self.mapping.lists.is_empty() {
-            self.mistake(&*root.table, "has no fields and no lists", "write fields = { name = \"db_wins\" }");
+            let place = if root.table.is_empty() { "root" } else { &root.table };
+            self.mistake(place, "has no fields and no lists", "write fields = { name = \"db_wins\" }");
         }
         self.secrets(&root.table, &root.fields, &root.secret, &roles);
         // What soft_delete names is a field, and may be listed as what it is.
