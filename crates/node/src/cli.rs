@@ -149,6 +149,7 @@ pub(crate) fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.code == output::BROKEN_PIPE => ExitCode::SUCCESS,
+        Err(failure) if failure.code == output::SAID => failure.exit.into(),
         Err(failure) => report(&failure, cli.global.json),
     }
 }
