@@ -45,17 +45,25 @@ fn row(document: &Value) -> Vec<String> {
 
 pub(super) async fn show(client: &Client, id: &str, out: &Output) -> Result<(), Failure> {
     let reply = client.send(Method::GET, &place(id, ""), None).await?;
-    print(&reply, out)
+    let document = &reply.body;
+    if out.is_json() {
+        return out.line(reply.text.trim_end());
+    }
+    out.line(&head(document))?;
+    out.rows(&["PLACE", "VALUE", ""], fields(document))?;
+    print_trouble(document, out)
 }
 
-/// Prints a document.
+/// Prints how a document is after something was done to it.
 pub(super) fn print(reply: &Reply, out: &Output) -> Result<(), Failure> {
     if out.is_json() {
         return out.line(reply.text.trim_end());
     }
-    let document = &reply.body;
-    out.line(&head(document))?;
-    out.rows(&["PLACE", "VALUE", ""], fields(document))?;
+    out.line(&head(&reply.body))?;
+    print_trouble(&reply.body, out)
+}
+
+fn print_trouble(document: &Value, out: &Output) -> Result<(), Failure> {
     let conflicts = items(document, "conflicts");
     if !conflicts.is_empty() {
         out.line("")?;
