@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod peer;
 mod progress;
+mod reconcile;
 mod settings;
 mod simulate;
 mod sse;
@@ -105,6 +106,9 @@ enum Command {
     /// Who may append to a log, and for how long
     #[command(subcommand)]
     Lease(lease::LeaseCommand),
+    /// Documents that follow a database
+    #[command(subcommand)]
+    Reconcile(reconcile::ReconcileCommand),
     /// Print changes as they happen
     Watch(watch::WatchArgs),
     /// Say how a node is
@@ -145,6 +149,7 @@ pub(crate) fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.code == output::BROKEN_PIPE => ExitCode::SUCCESS,
+        Err(failure) if failure.code == output::SAID => failure.exit.into(),
         Err(failure) => report(&failure, cli.global.json),
     }
 }
@@ -173,6 +178,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let client = global.client()?;
             block_on(lease::run(command, &client, &out))
         }
+        Command::Reconcile(command) => reconcile::run(global, command, &out),
         Command::Watch(args) => {
             let client = global.client()?;
             block_on(watch::run(&client, args, &out))

@@ -8,6 +8,7 @@ mod limits;
 mod locate;
 mod logs;
 mod origin;
+mod reconcile;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,18 @@ use bft_json_crdt::keypair::AuthorId;
 use gangline_transport::PeerUrl;
 use gangline_trust::Listed;
 
+#[cfg(test)]
+pub(crate) use file::TOP;
+#[cfg(test)]
+pub(crate) use file::reconcile::{LIST, ROOT, SOURCE};
+pub(crate) use file::reconcile::{MODES, POLICIES};
+#[cfg(test)]
+pub(crate) use limits::NAMES as LIMIT_NAMES;
 pub(crate) use limits::{Limits, Unit};
 pub(crate) use locate::{Found, locate};
 pub(crate) use logs::{LeaseKeeper, LogBackend, LogSettings};
 pub(crate) use origin::{Origin, Sourced};
+pub(crate) use reconcile::{Database, KeyFrom, ReconcileSettings, check_shape};
 pub(crate) use suggest::nearest;
 
 /// What a node runs with.
@@ -52,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) logs: LogSettings,
     /// The bounds.
     pub(crate) limits: Limits,
+    /// Databases that documents follow.
+    pub(crate) reconcile: Vec<ReconcileSettings>,
 }
 
 /// Where the node's certificate comes from.
@@ -122,7 +133,7 @@ impl Settings {
         file: Option<(&str, &str)>,
     ) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
-        let layer = match file.map(|(path, text)| file::read(path, text)) {
+        let layer = match file.map(|(path, text)| file::read(path, text, env)) {
             None => file::FileLayer::default(),
             Some(Ok(layer)) => layer,
             Some(Err(found)) => {
@@ -173,6 +184,7 @@ impl Settings {
             stops_equivocators: Sourced::pick(None, None, layer.stops_equivocators, false),
             logs: LogSettings::of(layer.logs),
             limits: Limits::default(),
+            reconcile: layer.reconcile,
         };
         for (name, limit) in layer.limits {
             settings.limits.set(name, limit.value, limit.origin);

@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Unhealthy = 8,
     /// The settings are wrong.
     Settings = 9,
+    /// There is something to do: what a plan found.
+    Changes = 10,
 }
 
 impl From<Exit> for ExitCode {

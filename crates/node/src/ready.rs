@@ -22,6 +22,19 @@ pub(crate) struct Ready<'a> {
     pub(crate) pin: Option<CertPin>,
     /// Where it keeps its data.
     pub(crate) data_dir: &'a Path,
+    /// Databases that its documents follow.
+    pub(crate) sources: Vec<Followed<'a>>,
+}
+
+/// A database that documents follow.
+#[derive(Debug)]
+pub(crate) struct Followed<'a> {
+    /// The source's name.
+    pub(crate) name: &'a str,
+    /// The database, without passwords.
+    pub(crate) place: &'a str,
+    /// The source's public key; none where the node only follows.
+    pub(crate) key: Option<AuthorId>,
 }
 
 impl Ready<'_> {
@@ -49,6 +62,10 @@ impl Ready<'_> {
         if let Some(pin) = self.pin {
             lines.push(format!("pin     sha256={pin}"));
         }
+        for Followed { name, place, key } in &self.sources {
+            let only = if key.is_some() { "" } else { ", only followed: its key is not here" };
+            lines.push(format!("source  {name} ({place}){only}"));
+        }
         lines.extend([
             format!("data    {} (SQLite)", self.data_dir.display()),
             "Ctrl-C stops; nothing is lost.".to_owned(),
@@ -70,6 +87,9 @@ impl Ready<'_> {
             "pin": self.pin.map(|pin| format!("sha256={pin}")),
             "data_dir": self.data_dir,
             "store": "sqlite",
+            "sources": self.sources.iter().map(|Followed { name, place, key }| json!({
+                "name": name, "place": place, "key": key.as_ref().map(show_key),
+            })).collect::<Vec<_>>(),
         })
     }
 }
@@ -88,6 +108,7 @@ mod tests {
             listen: "127.0.0.1:3001".parse().unwrap(),
             pin: None,
             data_dir: Path::new("./gangline-data"),
+            sources: Vec::new(),
         };
         assert_eq!(
             ready.lines().join("\n"),
@@ -98,7 +119,15 @@ mod tests {
              Ctrl-C stops; nothing is lost."
         );
         let pin = CertPin([0x5e; 32]);
-        let lines = Ready { pin: Some(pin), ..ready }.lines();
+        let followed = |name, key| Followed { name, place: "sqlite:app.db", key };
+        let sources = vec![followed("a", Some(AuthorId(key))), followed("b", None)];
+        let ready = Ready { pin: Some(pin), sources, ..ready };
+        let document = ready.document();
+        assert_eq!(document["sources"][0]["key"], show_key(&AuthorId(key)));
+        assert_eq!(document["sources"][1]["key"], Value::Null);
+        let lines = ready.lines();
+        assert_eq!(lines[4], "source  a (sqlite:app.db)");
+        assert_eq!(lines[5], "source  b (sqlite:app.db), only followed: its key is not here");
         assert_eq!(lines[1], "board   https://127.0.0.1:3001");
         assert_eq!(lines[2], "sync    wss://127.0.0.1:3001/crdt-sync");
         assert_eq!(lines[3], format!("pin     sha256={pin}"));

@@ -15,6 +15,7 @@ mod node {
     mod moves;
     mod peers;
     mod settings;
+    mod sources;
     mod sync;
     mod trust;
     mod up;

@@ -1,9 +1,13 @@
 //! Which tables and columns of a database a document follows, and who prevails where both sides changed something.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::schema::MappingMistake;
 
 /// What an operator says of one source: which rows become which documents, and by which rules.
 ///
@@ -18,6 +22,14 @@ pub struct Mapping {
     pub root: RootTable,
     /// Tables whose rows belong to a root row.
     pub lists: Vec<ListTable>,
+}
+
+impl Mapping {
+    /// Returns what is wrong with it whatever the database has, each with its table and column.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<MappingMistake> {
+        check::mistakes(self)
+    }
 }
 
 /// What a database change does to edits that are not saved.
@@ -95,30 +107,100 @@ pub struct DocumentName {
     suffix: String,
 }
 
-/// A template is not `…{key}…` with the root's key column in braces.
+/// Why a template names no documents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "document {template:?} does not contain {{{key}}} exactly once; write for example \"workflow:{{{key}}}\""
-)]
-pub struct BadDocumentName {
-    /// What was written.
-    pub template: String,
-    /// The key column.
-    pub key: String,
+#[non_exhaustive]
+pub enum BadDocumentName {
+    /// It is not `…{key}…` with the root's key column in braces.
+    #[error(
+        "document {template:?} does not contain {{{key}}} exactly once; write for example \"workflow:{{{key}}}\""
+    )]
+    NoKey {
+        /// What was written.
+        template: String,
+        /// The key column.
+        key: String,
+    },
+    /// It has a character that does not read the same in every URL.
+    #[error("document {template:?} has {found:?} beside the key; take A-Z, a-z, 0-9, `.`, `_`, `:` and `-`")]
+    Character {
+        /// What was written.
+        template: String,
+        /// The first such character.
+        found: char,
+    },
+    /// Nothing sets its documents apart from others'.
+    #[error(
+        "document {template:?} has no letter or digit beside the key; write for example \"workflow:{{{key}}}\""
+    )]
+    Bare {
+        /// What was written.
+        template: String,
+        /// The key column.
+        key: String,
+    },
+    /// It leaves no room for keys.
+    #[error("document {template:?} has {length} characters beside the key, and {max} is the most")]
+    TooLong {
+        /// What was written.
+        template: String,
+        /// How many it has.
+        length: usize,
+        /// How many it may have.
+        max: usize,
+    },
 }
 
 impl DocumentName {
+    /// Of a document's name, of 256 bytes at most, what is not the key.
+    pub const AROUND_MAX: usize = 128;
+
     /// Takes a template apart.
     ///
+    /// What is beside the key is `A-Za-z0-9._:-` with a letter or a digit: a name is a segment of a URL's path, where
+    /// nothing of this is ever escaped, and a key alone could be `..`. Keys may have any characters; whoever makes a
+    /// URL escapes them.
+    ///
     /// # Errors
-    /// [`BadDocumentName`] where it does not name the key column once, or has other braces.
+    /// [`BadDocumentName`]
     pub fn parse(template: &str, key: &str) -> Result<Self, BadDocumentName> {
-        let bad = || BadDocumentName { template: template.to_owned(), key: key.to_owned() };
-        let (prefix, suffix) = template.split_once(&format!("{{{key}}}")).ok_or_else(bad)?;
-        if [prefix, suffix].iter().any(|part| part.contains(['{', '}'])) {
-            return Err(bad());
+        let template_and_key = || (template.to_owned(), key.to_owned());
+        let no_key = || {
+            let (template, key) = template_and_key();
+            BadDocumentName::NoKey { template, key }
+        };
+        let (prefix, suffix) = template.split_once(&format!("{{{key}}}")).ok_or_else(no_key)?;
+        let around = || prefix.chars().chain(suffix.chars());
+        if around().any(|c| matches!(c, '{' | '}')) {
+            return Err(no_key());
+        }
+        if let Some(found) = around().find(|c| !c.is_ascii_alphanumeric() && !".:_-".contains(*c)) {
+            return Err(BadDocumentName::Character { template: template.to_owned(), found });
+        }
+        if !around().any(|c| c.is_ascii_alphanumeric()) {
+            let (template, key) = template_and_key();
+            return Err(BadDocumentName::Bare { template, key });
+        }
+        let length = prefix.len() + suffix.len();
+        if length > Self::AROUND_MAX {
+            let template = template.to_owned();
+            return Err(BadDocumentName::TooLong { template, length, max: Self::AROUND_MAX });
         }
         Ok(Self { prefix: prefix.to_owned(), suffix: suffix.to_owned() })
+    }
+
+    /// Returns whether one name could be that of a document of each of the two.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let begins = |a: &str, b: &str| a.starts_with(b) || b.starts_with(a);
+        let ends = |a: &str, b: &str| a.ends_with(b) || b.ends_with(a);
+        begins(&self.prefix, &other.prefix) && ends(&self.suffix, &other.suffix)
+    }
+
+    /// Returns the template, with the key column in braces.
+    #[must_use]
+    pub fn template(&self, key: &str) -> String {
+        format!("{}{{{key}}}{}", self.prefix, self.suffix)
     }
 
     /// Returns the name of the document of a root row.

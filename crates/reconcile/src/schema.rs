@@ -122,12 +122,15 @@ impl Shape {
     /// Holds a mapping against the schema of its database.
     ///
     /// # Errors
-    /// All that is wrong, each with its place.
+    /// All that is wrong, each with its place: what [`Mapping::mistakes`] says, and what the schema says.
     pub fn bind(mapping: Mapping, schema: &Schema) -> Result<Self, Vec<MappingMistake>> {
+        let mut mistakes = mapping.mistakes();
         let mut check = Check::new(&mapping, schema);
         let root = check.root();
-        let lists: Vec<Option<TableShape>> = mapping.lists.iter().map(|list| check.list(list)).collect();
-        let mistakes = check.finish();
+        let root_key = root.as_ref().map(|root| root.key.1);
+        let lists: Vec<Option<TableShape>> =
+            mapping.lists.iter().map(|list| check.list(list, root_key)).collect();
+        mistakes.extend(check.finish());
         match (root, lists.into_iter().collect::<Option<Vec<_>>>()) {
             (Some(root), Some(lists)) if mistakes.is_empty() => Ok(Self { mapping, root, lists }),
             _ => Err(mistakes),

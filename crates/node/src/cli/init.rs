@@ -88,6 +88,7 @@ fn text(args: &InitArgs) -> String {
     lines.push("# backend = \"sqlite\"    # \"git\" or \"memory\"; nodes of one machine may share it: path = \"/some/folder\"".to_owned());
     lines.push("\n# [lease]".to_owned());
     lines.push("# ttl = \"10s\"    # how long a dead node keeps a space".to_owned());
+    lines.push("\n# [[reconcile]]    # a database that documents follow".to_owned());
     lines.push("\n# [limits]".to_owned());
     for (name, unit, limit) in Limits::default().each() {
         lines.push(format!("# {name} = {}", unit.show(limit.value)));
@@ -131,6 +132,7 @@ mod tests {
             "allow_v1",
             "[tls]",
             "cert",
+            "[[reconcile]]",
         ];
         let uncommented: String = text
             .lines()

@@ -9,6 +9,8 @@ use crate::failure::{Exit, Failure};
 
 /// The reader of our output has gone; that is its right.
 pub(super) const BROKEN_PIPE: &str = "broken_pipe";
+/// What there was to say is on stdout; only the exit code is left.
+pub(super) const SAID: &str = "said";
 
 /// Where answers go.
 #[derive(Debug)]

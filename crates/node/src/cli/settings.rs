@@ -1,4 +1,7 @@
-//! `gangline config check|show`
+//! `gangline config check|show|schema`
+
+mod reconcile;
+mod schema;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -10,6 +13,7 @@ use gangline_trust::Rights;
 use crate::config::{Flags, Origin, Settings, TlsSettings, Unit};
 use crate::failure::Failure;
 use crate::identity::show_key;
+use crate::sources;
 
 /// What can be done with settings.
 #[derive(Debug, Subcommand)]
@@ -18,6 +22,8 @@ pub(super) enum ConfigCommand {
     Check,
     /// Print the settings in force
     Show(ShowArgs),
+    /// Print what a settings file may say, as JSON Schema
+    Schema,
 }
 
 /// What `config show` takes.
@@ -41,6 +47,7 @@ pub(super) fn run(global: &Global, command: &ConfigCommand, out: &Output) -> Res
     match command {
         ConfigCommand::Check => check(global, out),
         ConfigCommand::Show(args) => show(global, args, out),
+        ConfigCommand::Schema => out.line(&format!("{:#}", schema::schema())),
     }
 }
 
@@ -50,6 +57,7 @@ fn check(global: &Global, out: &Output) -> Result<(), Failure> {
     if let Some(refusal) = settings.refusal(crate::trust::has_grants(&settings.data_dir.value)?) {
         return Err(Failure::settings(&[refusal]));
     }
+    sources::check(&settings.reconcile).map_err(|mistakes| Failure::settings(&mistakes))?;
     if out.is_json() {
         return out.document(&json!({"ok": true, "file": file}));
     }
@@ -61,10 +69,9 @@ fn check(global: &Global, out: &Output) -> Result<(), Failure> {
 
 fn show(global: &Global, args: &ShowArgs, out: &Output) -> Result<(), Failure> {
     let settings = global.settings(&Flags::default())?;
-    let rows = rows(&settings);
     if out.is_json() {
         let mut object = Map::new();
-        for row in rows {
+        for row in rows(&settings) {
             let value = match args.origin {
                 true => json!({"value": row.json, "origin": row.origin.to_string()}),
                 false => row.json,
@@ -75,25 +82,37 @@ fn show(global: &Global, args: &ShowArgs, out: &Output) -> Result<(), Failure> {
                 table.insert(row.key, value);
             }
         }
+        let sources = &settings.reconcile;
+        let sources = sources.iter().map(|source| reconcile::object(source, args.origin)).collect();
+        object.insert("reconcile".to_owned(), Value::Array(sources));
         return out.document(&object);
     }
+    lines(&settings, args.origin).iter().try_for_each(|line| out.line(line))
+}
+
+/// The settings as a file that says the same.
+fn lines(settings: &Settings, with_origin: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let setting = |key: &str, text: &str, origin: &Origin| {
+        let setting = format!("{key} = {text}");
+        if with_origin { format!("{setting:<48} # {origin}") } else { setting }
+    };
     let mut table = "";
-    for row in rows {
+    for row in rows(settings) {
         if row.table != table {
             table = row.table;
-            out.line(&format!("\n[{table}]"))?;
+            lines.push(format!("\n[{table}]"));
         }
-        let setting = format!("{} = {}", row.key, row.text);
-        match args.origin {
-            true => out.line(&format!("{setting:<48} # {}", row.origin))?,
-            false => out.line(&setting)?,
-        }
+        lines.push(setting(&row.key, &row.text, &row.origin));
     }
-    Ok(())
+    for section in settings.reconcile.iter().flat_map(reconcile::sections) {
+        lines.push(format!("\n{}", section.header));
+        lines.extend(section.settings.iter().map(|(key, text, _, origin)| setting(key, text, origin)));
+    }
+    lines
 }
 
 fn rows(settings: &Settings) -> Vec<Row> {
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let list = |texts: &[String]| {
         let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
         format!("[{}]", texts.join(", "))
@@ -177,6 +196,11 @@ fn rows(settings: &Settings) -> Vec<Row> {
     rows
 }
 
+/// A text as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
 /// A key of a table, quoted where TOML wants it.
 fn toml_key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
@@ -187,23 +211,36 @@ fn toml_key(name: &str) -> String {
 mod tests {
     use super::*;
 
+    const SOURCE: &str = r#"
+[[reconcile]]
+name = "w"
+database = "sqlite:/srv/$a b.db"
+poll = "1500ms"
+key = "import"
+[reconcile.root]
+table = "work flows"
+version = "v"
+key = "id"
+document = "w:{id}"
+fields = { "a b" = "text_merge" }
+secret = ["p"]
+[[reconcile.list]]
+table = "jobs"
+parent = "w"
+key = "id"
+fields = { other = "db_wins" }
+refs = { other = "jobs" }
+"#;
+
     #[test]
     fn what_is_shown_reads_back_as_the_same_settings() {
         let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
         let text = format!(
-            "rendezvous = \"ws://a:1/crdt-sync\"\n[[agent]]\nname = \"x\"\n[trust]\n\"a b\" = {{ key = \"{key}\", may = [\"read\", \"invite\"] }}\n[tls]\nself_signed = true\n[log_store]\npath = \"l\"\n[lease]\nttl = \"1500ms\"\nadvertise = \"http://a:1/\"\n[limits]\nbody_timeout = \"2m\"\n"
+            "rendezvous = \"ws://a:1/crdt-sync\"\n[[agent]]\nname = \"x\"\n[trust]\n\"a b\" = {{ key = \"{key}\", may = [\"read\", \"invite\"] }}\n[tls]\nself_signed = true\n[log_store]\npath = \"l\"\n[lease]\nttl = \"1500ms\"\nadvertise = \"http://a:1/\"\n[limits]\nbody_timeout = \"2m\"\n{SOURCE}"
         );
         let read = |text: &str| Settings::resolve(&Flags::default(), &|_| None, Some(("f", text))).unwrap();
         let settings = read(&text);
-        let mut shown = String::new();
-        let mut table = "";
-        for row in rows(&settings) {
-            if row.table != table {
-                table = row.table;
-                shown += &format!("[{table}]\n");
-            }
-            shown += &format!("{} = {}\n", row.key, row.text);
-        }
+        let shown = lines(&settings, false).join("\n");
         let again = read(&shown);
         assert_eq!(again.rendezvous.value, settings.rendezvous.value);
         assert_eq!(again.agents.value, settings.agents.value);
@@ -213,5 +250,12 @@ mod tests {
         assert_eq!((again.logs.ttl.value, settings.logs.ttl.value), (1_500, 1_500));
         assert_eq!(again.logs.advertise.value.as_deref(), Some("http://a:1"));
         assert_eq!(again.limits.body_timeout.value, 120_000);
+        let [source, other] = [&settings, &again].map(|settings| &settings.reconcile[0]);
+        assert_eq!(source.mapping, other.mapping);
+        assert_eq!((&source.database, source.key), (&other.database, other.key));
+        assert_eq!((source.poll_ms, source.sweep_ms), (other.poll_ms, other.sweep_ms));
+        assert_eq!(lines(&again, true).len(), lines(&settings, true).len());
+        let line = lines(&settings, true).into_iter().find(|line| line.contains("version = ")).unwrap();
+        assert_eq!(line.split_once('#').unwrap().1, " f:23", "{line}");
     }
 }

@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::Global;
 use super::output::{BROKEN_PIPE, Output};
 use crate::assemble::{assemble, bind, open_data};
-use crate::config::Flags;
+use crate::config::{Flags, Settings};
 use crate::failure::Failure;
-use crate::ready::Ready;
+use crate::ready::{Followed, Ready};
 use crate::run::Running;
 use crate::shutdown;
+use crate::sources::{self, SourceKey};
 use crate::trust::has_grants;
 
 /// What `up` takes.
@@ -49,9 +50,14 @@ pub(super) fn run(global: &Global, args: &UpArgs, out: &Output) -> Result<(), Fa
         shutdown::on_signals(stop.clone())?;
         let opening = {
             let settings = settings.clone();
-            tokio::task::spawn_blocking(move || open_data(&settings))
+            tokio::task::spawn_blocking(move || {
+                let data = open_data(&settings)?;
+                // After the data directory is locked: no two nodes make a key there.
+                let keys = sources::open_all(&settings)?;
+                Ok::<_, Failure>((data, keys))
+            })
         };
-        let data = opening.await.map_err(|error| bug(&error))??;
+        let (data, keys) = opening.await.map_err(|error| bug(&error))??;
         let listener = bind(&settings).await?;
         let parts = {
             let (settings, stop) = (settings.clone(), stop.clone());
@@ -59,7 +65,7 @@ pub(super) fn run(global: &Global, args: &UpArgs, out: &Output) -> Result<(), Fa
         };
         let parts = parts.await.map_err(|error| bug(&error))??;
         let running = Running::start(parts);
-        tell(&running, &settings.data_dir.value, out)?;
+        tell(&running, &settings, &keys, out)?;
         let name = running.app().name.clone();
         tracing::info!(event = "ready", node = name, listen = %running.app().listen, "serving");
         running.stopped().await;
@@ -68,10 +74,26 @@ pub(super) fn run(global: &Global, args: &UpArgs, out: &Output) -> Result<(), Fa
     })
 }
 
-fn tell(running: &Running, data_dir: &std::path::Path, out: &Output) -> Result<(), Failure> {
+fn tell(
+    running: &Running,
+    settings: &Settings,
+    keys: &[(String, SourceKey)],
+    out: &Output,
+) -> Result<(), Failure> {
     let app = running.app();
-    let ready =
-        Ready { name: &app.name, author: app.author, listen: app.listen, pin: running.pin(), data_dir };
+    let followed = settings.reconcile.iter().zip(keys).map(|(source, (name, key))| Followed {
+        name,
+        place: &source.database.shown,
+        key: key.held(),
+    });
+    let ready = Ready {
+        name: &app.name,
+        author: app.author,
+        listen: app.listen,
+        pin: running.pin(),
+        data_dir: &settings.data_dir.value,
+        sources: followed.collect(),
+    };
     let told = if out.is_json() {
         out.document(&ready.document())
     } else {

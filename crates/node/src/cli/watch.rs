@@ -1,5 +1,7 @@
 //! `gangline watch`: changes as they happen. Comes back after a break and misses nothing.
 
+mod document;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +15,7 @@ use super::output::{Output, printable};
 use super::sse::{SseEvent, SseParser};
 use crate::clock;
 use crate::failure::{Exit, Failure};
+use crate::url::segment;
 
 /// What `watch` takes.
 #[derive(Debug, Args)]
@@ -20,6 +23,9 @@ pub(super) struct WatchArgs {
     /// Begin with the change at this position of the node's log; 0 is all of it [default: what comes]
     #[arg(long, value_name = "SEQ")]
     from: Option<u64>,
+    /// What happens to a document that follows a database, such as workflow:42, in place of the board
+    #[arg(long, value_name = "ID", conflicts_with = "from")]
+    document: Option<String>,
 }
 
 /// Between attempts to come back: first, and at most.
@@ -29,11 +35,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(client: &Client, args: &WatchArgs, out: &Output) -> Result<(), Failure> {
-    let path = match args.from {
-        Some(seq) => format!("/api/v1/watch?from={seq}"),
-        None => "/api/v1/watch".to_owned(),
+    let path = match (&args.document, args.from) {
+        (Some(id), _) => format!("/api/v1/watch?document={}", segment(id)),
+        (None, Some(seq)) => format!("/api/v1/watch?from={seq}"),
+        (None, None) => "/api/v1/watch".to_owned(),
     };
-    let mut watcher = Watcher { last_id: None, node: None };
+    let mut watcher = Watcher { last_id: None, node: None, follows_document: args.document.is_some() };
     // The first time nobody there is a failure; later it is something to wait out.
     let mut stream = Some(client.events(&path, None).await?);
     let mut pause = PAUSE_MIN;
@@ -61,6 +68,7 @@ pub(super) async fn run(client: &Client, args: &WatchArgs, out: &Output) -> Resu
 struct Watcher {
     last_id: Option<String>,
     node: Option<Value>,
+    follows_document: bool,
 }
 
 impl Watcher {
@@ -87,6 +95,9 @@ impl Watcher {
         let data: Value = serde_json::from_str(&event.data).unwrap_or(Value::Null);
         if event.event == "change" {
             return if out.is_json() { out.line(&event.data) } else { out.line(&line(&data)) };
+        }
+        if self.follows_document && document::is_event(&event.event) {
+            return document::print(&event.event, &data, out);
         }
         let node = data.get("node_id").cloned();
         if event.event == "reset" || (self.node.is_some() && self.node != node) {

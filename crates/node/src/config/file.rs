@@ -10,13 +10,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::limits::{self, Limits};
 use super::logs::LogLayer;
+use super::reconcile::ReconcileSettings;
 use super::{Mistake, Origin, Sourced, TlsSettings, suggest};
 
 mod logs;
+pub(super) mod reconcile;
 mod tables;
 
 /// Keys at the top of the file.
-const TOP: &[&str] = &[
+pub(crate) const TOP: &[&str] = &[
     "rendezvous",
     "agent",
     "listen",
@@ -27,9 +29,8 @@ const TOP: &[&str] = &[
     "log_store",
     "lease",
     "limits",
+    "reconcile",
 ];
-/// Tables of later versions: known, and refused with a clear word.
-const LATER: &[&str] = &["reconcile"];
 
 /// What a file says. Nothing is filled in.
 #[derive(Debug, Default)]
@@ -45,14 +46,19 @@ pub(super) struct FileLayer {
     pub(super) stops_equivocators: Option<Sourced<bool>>,
     pub(super) logs: LogLayer,
     pub(super) limits: Vec<(&'static str, Sourced<u64>)>,
+    pub(super) reconcile: Vec<ReconcileSettings>,
 }
 
-/// Reads `text`, the content of the file that the user calls `path`.
+/// Reads `text`, the content of the file that the user calls `path`. What it takes from the environment is in `env`.
 ///
 /// # Errors
 /// Every mistake in the file, in the order of its lines.
-pub(super) fn read(path: &str, text: &str) -> Result<FileLayer, Vec<Mistake>> {
-    let mut reader = Reader { path, text, mistakes: Vec::new() };
+pub(super) fn read(
+    path: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<FileLayer, Vec<Mistake>> {
+    let mut reader = Reader { path, text, env, mistakes: Vec::new() };
     let mut layer = FileLayer::default();
     match DeTable::parse(text) {
         Ok(table) => reader.top(table.get_ref(), &mut layer),
@@ -71,6 +77,7 @@ pub(super) fn read(path: &str, text: &str) -> Result<FileLayer, Vec<Mistake>> {
 struct Reader<'a> {
     path: &'a str,
     text: &'a str,
+    env: &'a dyn Fn(&str) -> Option<String>,
     mistakes: Vec<Mistake>,
 }
 
@@ -88,14 +95,7 @@ impl Reader<'_> {
                 "log_store" => self.log_store(value, &mut layer.logs),
                 "lease" => self.lease(value, &mut layer.logs),
                 "limits" => self.limits(value, layer),
-                later if LATER.contains(&later) => {
-                    let version = env!("CARGO_PKG_VERSION");
-                    self.mistake(
-                        key.span(),
-                        format!("`{later}` is not supported by this version of gangline ({version})"),
-                        Some("take it out; nothing of it would be in force".into()),
-                    );
-                }
+                "reconcile" => layer.reconcile = self.reconcile(value),
                 other => self.unknown(key.span(), "", other, TOP),
             }
         }

@@ -14,6 +14,16 @@ const ALIASES: &[(&str, &str)] = &[
     ("store", "log_store"),
     ("log", "log_store"),
     ("leases", "lease"),
+    ("source", "reconcile"),
+    ("db", "database"),
+    ("url", "database"),
+    ("lists", "list"),
+    ("columns", "fields"),
+    ("secrets", "secret"),
+    ("poll_ms", "poll"),
+    ("sweep_s", "sweep"),
+    ("primary_key", "key"),
+    ("id", "key"),
 ];
 
 /// Returns the known name that `word` most likely stands for, if one is near enough.

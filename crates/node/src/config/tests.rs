@@ -1,5 +1,7 @@
 //! Settings from every source: what wins, what is refused, and what the refusal says.
 
+mod reconcile;
+
 use super::*;
 
 const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
@@ -57,11 +59,6 @@ fn unknown_keys_have_a_place_and_a_suggestion() {
             "gangline.toml:6: unknown key `agent.nmae`; did you mean `agent.name`?",
         ],
     );
-}
-
-#[test]
-fn tables_of_later_versions_are_refused_clearly() {
-    check_mistakes("[[reconcile]]\nname = \"a\"\n", &["is not supported by this version of gangline"]);
 }
 
 #[test]

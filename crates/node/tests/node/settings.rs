@@ -27,7 +27,10 @@ fn mistakes_have_a_place_a_suggestion_and_exit_code_9() {
             "[lease]\nttl = \"500ms\"\n",
             vec!["gangline.toml:2", "`lease.ttl` = \"500ms\" is not safe", "ttl = \"10s\""],
         ),
-        ("[[reconcile]]\nname = \"x\"\n", vec!["`reconcile` is not supported by this version"]),
+        (
+            "[[reconcile]]\nname = \"x\"\ndatabase = \"postgres://app:hunter2@db/x\"\n",
+            vec!["gangline.toml:3", "postgres://app:***@db/x", "no PostgreSQL", "\"x\": root: is missing"],
+        ),
         ("[tls]\n", vec!["gangline.toml:1", "`tls` names no certificate", "self_signed = true"]),
         ("[log_store]\nbackend = \"sqlit\"\n", vec!["gangline.toml:2", "did you mean \"sqlite\"?"]),
         ("rendezvous = \"http://a/crdt-sync\"\n", vec!["gangline.toml:1", "did you mean ws://a/crdt-sync?"]),

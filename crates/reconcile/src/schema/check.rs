@@ -5,9 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Column, ColumnKind, FieldShape, MappingMistake, Schema, TableSchema, TableShape};
 use crate::mapping::{Fields, ListTable, Mapping, Policy};
 
-/// Names that a document keeps for itself begin with this.
-const OWN: char = '$';
-
 pub(super) struct Check<'a> {
     mapping: &'a Mapping,
     schema: &'a Schema,
@@ -16,23 +13,7 @@ pub(super) struct Check<'a> {
 
 impl<'a> Check<'a> {
     pub(super) fn new(mapping: &'a Mapping, schema: &'a Schema) -> Self {
-        let mut check = Self { mapping, schema, mistakes: Vec::new() };
-        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-        let name = &mapping.name;
-        if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
-            check.mistake("name", "is not a name", "take 1 to 64 of a-z, 0-9, _ and -");
-        }
-        let mut seen = BTreeSet::new();
-        for list in &mapping.lists {
-            if !seen.insert(&list.table) {
-                check.mistake(&list.table, "is listed twice", "keep one [[reconcile.list]] for each table");
-            }
-            if mapping.root.fields.contains_key(&list.table) {
-                let what = format!("has the name of a field of {}", mapping.root.table);
-                check.mistake(&list.table, what, "leave the field out, or read the table through a view");
-            }
-        }
-        check
+        Self { mapping, schema, mistakes: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Vec<MappingMistake> {
@@ -56,15 +37,14 @@ impl<'a> Check<'a> {
             && let Some(column) = self.column(&root.table, table, version)
             && column.kind != ColumnKind::Integer
         {
-            let what = format!("is {}, and a version is an integer", column.declared);
+            let what = format!("is {}, and a version is an integer", declared(column));
             self.mistake(format!("{}.{version}", root.table), what, "leave version out of the mapping");
         }
         let mut fields = root.fields.clone();
         if let Some(column) = &root.soft_delete {
             fields.insert(column.clone(), Policy::DbOwned);
         }
-        let used = [Some(&root.key), root.version.as_ref()];
-        let fields = self.fields(&root.table, table, &fields, &root.secret, &used);
+        let fields = self.fields(&root.table, table, &fields, &root.secret);
         Some(TableShape {
             table: root.table.clone(),
             key: key?,
@@ -74,43 +54,56 @@ impl<'a> Check<'a> {
         })
     }
 
-    pub(super) fn list(&mut self, list: &ListTable) -> Option<TableShape> {
+    /// `root_key`: what the keys of root rows are, if that is known.
+    pub(super) fn list(&mut self, list: &ListTable, root_key: Option<ColumnKind>) -> Option<TableShape> {
         let table = self.table(&list.table)?;
         let key = self.key(&list.table, table, &list.key);
-        let parent = self.column(&list.table, table, &list.parent).map(|column| column.kind);
-        let used = [Some(&list.key), Some(&list.parent)];
-        let fields = self.fields(&list.table, table, &list.fields, &list.secret, &used)?;
+        let parent = self.column(&list.table, table, &list.parent);
+        if let (Some(parent), Some(root_key)) = (parent, root_key)
+            && parent.kind != root_key
+        {
+            let root = &self.mapping.root;
+            let what = format!("is {}, and holds no keys of {}", declared(parent), root.table);
+            let hint = format!("name the column that refers to {}.{}", root.table, root.key);
+            self.mistake(format!("{}.{}", list.table, list.parent), what, hint);
+        }
+        let fields = self.fields(&list.table, table, &list.fields, &list.secret)?;
         let mut refs = BTreeMap::new();
         for (column, target) in &list.refs {
-            let place = format!("{}.{column}", list.table);
             let field = fields.iter().position(|field| field.column == *column);
             let target_at = self.mapping.lists.iter().position(|list| list.table == *target);
-            match (field, target_at) {
-                (Some(field), Some(target)) => {
-                    refs.insert(field, target);
-                }
-                (None, _) => self.mistake(place, "is a reference and no field", "add it to fields"),
-                (_, None) => {
-                    let what = format!("names {target}, which is no list of this source");
-                    self.mistake(place, what, "name the table of a [[reconcile.list]]");
-                }
+            // Where one of them is missing, the mapping itself is wrong.
+            if let (Some(field), Some(target)) = (field, target_at) {
+                self.reference(&list.table, fields.get(field)?, target);
+                refs.insert(field, target);
             }
         }
         Some(TableShape {
             table: list.table.clone(),
             key: key?,
-            parent: Some((list.parent.clone(), parent?)),
+            parent: Some((list.parent.clone(), parent?.kind)),
             fields,
             refs,
         })
     }
 
+    fn reference(&mut self, table: &str, field: &FieldShape, target: usize) {
+        let schema = self.schema;
+        let Some(target) = self.mapping.lists.get(target) else { return };
+        let key = schema.tables.get(&target.table).and_then(|table| table.columns.get(&target.key));
+        let column = schema.tables.get(table).and_then(|table| table.columns.get(&field.column));
+        if let (Some(key), Some(column)) = (key, column)
+            && key.kind != field.kind
+        {
+            let what = format!("is {}, and holds no keys of {}", declared(column), target.table);
+            let hint = format!("{}.{} is {}; take it out of refs", target.table, target.key, declared(key));
+            self.mistake(format!("{table}.{}", field.column), what, hint);
+        }
+    }
+
     fn table(&mut self, name: &str) -> Option<&'a TableSchema> {
         let found = self.schema.tables.get(name);
-        if name.starts_with(OWN) {
-            self.mistake(name, "begins with $", "read the table through a view with another name");
-        }
-        if found.is_none() {
+        if found.is_none() && !name.is_empty() {
             let names: Vec<&str> = self.schema.tables.keys().map(String::as_str).collect();
             self.mistake(name, "is no table of the database", format!("it has {}", names.join(", ")));
         }
@@ -119,7 +112,7 @@ impl<'a> Check<'a> {
 
     fn column(&mut self, table: &str, schema: &'a TableSchema, column: &str) -> Option<&'a Column> {
         let found = schema.columns.get(column);
-        if found.is_none() {
+        if found.is_none() && !column.is_empty() {
             let names: Vec<&str> = schema.columns.keys().map(String::as_str).collect();
             let hint = format!("{table} has {}", names.join(", "));
             self.mistake(format!("{table}.{column}"), "is no column of the table", hint);
@@ -131,7 +124,7 @@ impl<'a> Check<'a> {
         let column = self.column(table, schema, key)?;
         let place = format!("{table}.{key}");
         if !matches!(column.kind, ColumnKind::Integer | ColumnKind::Text) {
-            let what = format!("is {}, and a key is an integer or a text", column.declared);
+            let what = format!("is {}, and a key is an integer or a text", declared(column));
             self.mistake(&*place, what, "name another column as key");
         }
         if !schema.is_view && !schema.unique.iter().any(|unique| unique == key) {
@@ -146,31 +139,23 @@ impl<'a> Check<'a> {
         schema: &'a TableSchema,
         fields: &Fields,
         secret: &BTreeSet<String>,
-        used: &[Option<&String>],
     ) -> Option<Vec<FieldShape>> {
         for column in secret {
-            self.column(table, schema, column);
-            if fields.contains_key(column) || used.contains(&Some(column)) {
-                let place = format!("{table}.{column}");
-                self.mistake(place, "is secret and mapped", "take it out of one of the two");
+            // One that is mapped too is looked for below.
+            if !fields.contains_key(column) {
+                self.column(table, schema, column);
             }
         }
         let mut shapes = Vec::new();
         for (name, policy) in fields {
             let place = format!("{table}.{name}");
-            if name.starts_with(OWN) {
-                self.mistake(&*place, "begins with $", "read the table through a view with another name");
-            }
-            if used.contains(&Some(name)) {
-                self.mistake(&*place, "is key, parent or version already", "take it out of fields");
-            }
             let Some(column) = self.column(table, schema, name) else { continue };
             if column.kind == ColumnKind::Other {
-                let what = format!("is {}, which a document cannot have", column.declared);
+                let what = format!("is {}, which a document cannot have", declared(column));
                 self.mistake(&*place, what, "take it out of fields");
             }
             if *policy == Policy::TextMerge && column.kind != ColumnKind::Text {
-                let what = format!("is {}, and text_merge is for texts", column.declared);
+                let what = format!("is {}, and text_merge is for texts", declared(column));
                 self.mistake(&*place, what, "write \"db_wins\"");
             }
             if column.is_generated && *policy != Policy::DbOwned {
@@ -187,4 +172,8 @@ impl<'a> Check<'a> {
         }
         (shapes.len() == fields.len()).then_some(shapes)
     }
+}
+
+fn declared(column: &Column) -> &str {
+    if column.declared.is_empty() { "of no type" } else { &column.declared }
 }

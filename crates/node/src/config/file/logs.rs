@@ -45,7 +45,7 @@ impl Reader<'_> {
         }
     }
 
-    fn one_of<T: Copy>(
+    pub(super) fn one_of<T: Copy>(
         &mut self,
         name: &str,
         value: &Spanned<DeValue<'_>>,
@@ -64,7 +64,7 @@ impl Reader<'_> {
         None
     }
 
-    fn time(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Sourced<u64>> {
+    pub(super) fn time(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Sourced<u64>> {
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(name, value, Unit::Time.expected());
             return None;

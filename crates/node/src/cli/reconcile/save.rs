@@ -1,0 +1,111 @@
+//! `gangline reconcile save|resolve`: from the document into the database, and choosing a side before.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::documents::{print, sides};
+use super::shown::{list, text};
+use super::which::each;
+use super::{ResolveArgs, place};
+use crate::cli::client::Client;
+use crate::cli::output::{Output, printable};
+use crate::failure::{Exit, Failure};
+
+pub(super) async fn save(client: &Client, ids: &[String], out: &Output) -> Result<(), Failure> {
+    each(ids, "saving", async |id| {
+        let saved = client.send(Method::POST, &place(id, "/save"), Some(&json!({}))).await;
+        let reply = saved.map_err(|failure| with_sides(failure, id))?;
+        if out.is_json() {
+            return out.line(reply.text.trim_end());
+        }
+        out.line(&line(&reply.body))
+    })
+    .await
+}
+
+fn line(saved: &Value) -> String {
+    let id = text(saved, "id");
+    let places: Vec<String> = list(saved, "saved").iter().filter_map(Value::as_str).map(printable).collect();
+    let version = saved.get("version").filter(|version| !version.is_null());
+    match (places.is_empty(), version) {
+        (true, _) => format!("{id}: nothing to save"),
+        (false, Some(version)) => format!("{id}: version {version} in the database: {}", places.join(", ")),
+        (false, None) => format!("{id}: saved: {}", places.join(", ")),
+    }
+}
+
+/// Names the places that are in conflict, with both sides and the way out.
+fn with_sides(mut failure: Failure, id: &str) -> Failure {
+    let fields = failure.details.as_ref().map(|details| list(details, "fields")).unwrap_or_default();
+    if failure.code != "conflict" || fields.is_empty() {
+        return failure;
+    }
+    let lines: Vec<String> = fields
+        .iter()
+        .map(|field| {
+            let sides = sides(field);
+            let [path, theirs, mine, ..] = sides.as_slice() else { return String::new() };
+            format!("\n  {path}: theirs {theirs}, mine {mine}")
+        })
+        .collect();
+    failure.message.extend(lines.iter().map(String::as_str));
+    failure.hint(format!(
+        "gangline reconcile resolve {id} PLACE --theirs, --mine or --value JSON; then save again"
+    ))
+}
+
+pub(super) async fn resolve(client: &Client, args: &ResolveArgs, out: &Output) -> Result<(), Failure> {
+    let body = body(args)?;
+    let reply = client.send(Method::POST, &place(&args.id, "/resolve"), Some(&body)).await?;
+    print(&reply, out)
+}
+
+fn body(args: &ResolveArgs) -> Result<Value, Failure> {
+    if let Some(text) = &args.value {
+        let value: Value = serde_json::from_str(text).map_err(|_| {
+            Failure::new(Exit::Usage, "bad_value", format!("`{text}` is not JSON"))
+                .hint("a text stands in quotes: --value '\"a text\"'")
+        })?;
+        return Ok(json!({ "path": args.path, "value": value }));
+    }
+    Ok(json!({ "path": args.path, "take": if args.theirs { "theirs" } else { "mine" } }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_save_says_what_the_database_has_now() {
+        let saved = json!({"id": "w:1", "version": 8, "saved": ["name", "jobs.j1.body"], "save_id": "x"});
+        assert_eq!(line(&saved), "w:1: version 8 in the database: name, jobs.j1.body");
+        assert_eq!(line(&json!({"id": "w:1", "version": 8, "saved": []})), "w:1: nothing to save");
+        assert_eq!(line(&json!({"id": "w:1", "version": null, "saved": ["name"]})), "w:1: saved: name");
+    }
+
+    #[test]
+    fn a_conflict_names_both_sides_and_the_way_out() {
+        let mut failure = Failure::new(Exit::Conflict, "conflict", "w:1 is in conflict with the database");
+        failure.details = Some(json!({"fields": [{"path": "name", "theirs": "a", "mine": null}]}));
+        let told = with_sides(failure, "w:1").to_string();
+        assert!(told.contains("\n  name: theirs a, mine null\n"), "{told}");
+        assert!(told.contains("gangline reconcile resolve w:1 PLACE --theirs"), "{told}");
+        let other = Failure::new(Exit::Conflict, "deleted", "gone");
+        assert_eq!(with_sides(other, "w:1").to_string(), "gone");
+    }
+
+    #[test]
+    fn a_side_or_a_value_is_taken() {
+        let args = |theirs, value: Option<&str>| ResolveArgs {
+            id: "w:1".into(),
+            path: "name".into(),
+            theirs,
+            mine: !theirs,
+            value: value.map(str::to_owned),
+        };
+        assert_eq!(body(&args(true, None)).unwrap(), json!({"path": "name", "take": "theirs"}));
+        assert_eq!(body(&args(false, None)).unwrap(), json!({"path": "name", "take": "mine"}));
+        assert_eq!(body(&args(false, Some("null"))).unwrap(), json!({"path": "name", "value": null}));
+        assert_eq!(body(&args(false, Some("a b"))).unwrap_err().exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,89 @@
+//! What happens to a document that follows a database: edits, what the database did, who is here.
+
+use serde_json::{Value, json};
+
+use crate::cli::output::{Output, printable};
+use crate::cli::reconcile::{count, line, list, number, text, versions};
+use crate::failure::Failure;
+
+/// The events of a document.
+const EVENTS: [&str; 4] = ["changed", "db_changed", "reconcile_failed", "presence"];
+
+/// Whether an event is a document's, and not the stream's own.
+pub(super) fn is_event(name: &str) -> bool {
+    EVENTS.contains(&name)
+}
+
+/// Prints an event: as lines, or as JSON with its name in `event`.
+pub(super) fn print(event: &str, data: &Value, out: &Output) -> Result<(), Failure> {
+    if out.is_json() {
+        let mut whole = json!({ "event": event });
+        if let (Some(whole), Some(data)) = (whole.as_object_mut(), data.as_object()) {
+            whole.extend(data.clone());
+        }
+        return out.document(&whole);
+    }
+    lines(event, data).iter().try_for_each(|line| out.line(line))
+}
+
+fn lines(event: &str, data: &Value) -> Vec<String> {
+    match event {
+        "db_changed" => {
+            let mut parts = vec![format!("{} followed", text(data, "source"))];
+            parts.extend(versions(data));
+            match text(data, "actor") {
+                actor if actor.is_empty() => {}
+                actor => parts.push(format!("by {actor}")),
+            }
+            parts.push(match number(data, "unsaved_left") {
+                0 => "all saved".to_owned(),
+                left => format!("{left} not saved"),
+            });
+            let mut lines = vec![parts.join(", ")];
+            lines.extend(list(data, "changes").iter().map(line));
+            lines
+        }
+        "reconcile_failed" => {
+            let again = match data.get("retry_in").filter(|again| !again.is_null()) {
+                Some(Value::Number(ms)) => format!("; again in {ms} ms"),
+                Some(again) => format!("; again in {}", printable(again.as_str().unwrap_or_default())),
+                None => String::new(),
+            };
+            vec![format!("not followed: {}{again}", text(data, "reason"))]
+        }
+        "presence" => vec![format!("{} here", list(data, "present").len())],
+        _ => {
+            let places: Vec<String> = list(data, "patches").iter().map(|patch| text(patch, "path")).collect();
+            let places: Vec<String> = places.into_iter().filter(|place| !place.is_empty()).collect();
+            match places.is_empty() {
+                true => vec![format!("changed, {}", count(list(data, "heads").len() as u64, "head"))],
+                false => vec![format!("changed  {}", places.join(", "))],
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_says_what_the_database_did_and_what_is_left_to_save() {
+        let data = json!({
+            "source": "workflows", "from": 7, "to": 8, "actor": "deploy\u{1b}", "unsaved_left": 2,
+            "changes": [{"row": "jobs.j1", "field": "body", "kind": "text", "outcome": "merged"}],
+        });
+        assert_eq!(
+            lines("db_changed", &data),
+            ["workflows followed, version 7 → 8, by deploy\\u{1b}, 2 not saved", "  jobs.j1.body  merged"]
+        );
+        let failed = json!({"reason": "sqlite:app.db is locked", "retry_in": 250});
+        assert_eq!(
+            lines("reconcile_failed", &failed),
+            ["not followed: sqlite:app.db is locked; again in 250 ms"]
+        );
+        assert_eq!(lines("presence", &json!({"present": [{}, {}]})), ["2 here"]);
+        assert_eq!(lines("changed", &json!({"heads": ["a"]})), ["changed, 1 head"]);
+        assert_eq!(lines("changed", &json!({"heads": [], "patches": [{"path": "name"}]})), ["changed  name"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! Databases that documents follow: settings, and the keys of sources, by command.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+use super::harness::{Node, command, run};
+
+const SETTINGS: &str = r#"
+[[reconcile]]
+name = "workflows"
+database = "sqlite:${APP_DB}"
+[reconcile.root]
+table = "workflows"
+key = "id"
+document = "workflow:{id}"
+fields = { name = "db_wins" }
+"#;
+
+fn with(text: &str) -> TempDir {
+    let dir = tempdir().unwrap();
+    fs::write(dir.path().join("gangline.toml"), text.replace("${APP_DB}", "app.db")).unwrap();
+    dir
+}
+
+fn key_file(dir: &TempDir) -> std::path::PathBuf {
+    dir.path().join("gangline-data/sources/workflows.key")
+}
+
+fn shown(dir: &TempDir) -> Value {
+    run(dir.path(), &["reconcile", "key", "show", "--json"]).json()[0].clone()
+}
+
+#[test]
+fn a_source_stands_in_the_settings_and_the_environment_stays_out_of_what_is_shown() {
+    let dir = tempdir().unwrap();
+    fs::write(dir.path().join("gangline.toml"), SETTINGS).unwrap();
+    let unset = run(dir.path(), &["config", "check"]);
+    assert_eq!(unset.code, 9);
+    assert!(unset.stderr.contains("wants APP_DB"), "{}", unset.stderr);
+    let show = |args: &[&str], url: &str| {
+        let args: Vec<&str> = ["config", "show"].iter().chain(args).copied().collect();
+        let output = command(dir.path(), &args).env("APP_DB", url).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, json) = show(&["--json", "--origin"], "/srv/secret.db");
+    assert_eq!(code, Some(0));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let source = &json["reconcile"][0];
+    assert_eq!(source["database"], json!({ "value": "sqlite:${APP_DB}", "origin": "gangline.toml:4" }));
+    assert_eq!(source["root"]["fields"]["value"], json!({ "name": "db_wins" }));
+    assert_eq!(source["poll"], json!({ "value": "20ms", "origin": "default" }));
+    assert_eq!(source["list"], json!([]));
+    let (_, text) = show(&[], "/srv/secret.db");
+    assert!(text.contains("\n[[reconcile]]\nname = \"workflows\"\n"), "{text}");
+    assert!(text.contains("\n[reconcile.root]\ntable = \"workflows\"\n"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+    let schema: Value = run(dir.path(), &["config", "schema"]).json();
+    assert!(schema["properties"]["reconcile"]["items"]["properties"]["root"].is_object());
+}
+
+#[test]
+fn the_first_node_makes_the_key_and_says_what_it_follows() {
+    let dir = with(SETTINGS);
+    assert_eq!(shown(&dir)["state"], "missing");
+    let node = Node::start(&dir);
+    assert!(node.ready.contains(&"source  workflows (sqlite:app.db)".to_owned()), "{:?}", node.ready);
+    node.stop();
+    let key = shown(&dir);
+    assert_eq!((&key["state"], &key["key"]), (&json!("held"), &json!("create")));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(key_file(&dir)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let node = Node::start(&dir);
+    node.stop();
+    assert_eq!(shown(&dir), key, "a key is made once");
+
+    // A key that is gone is not made anew.
+    fs::remove_file(key_file(&dir)).unwrap();
+    let node = Node::start(&dir);
+    let line = "source  workflows (sqlite:app.db), only followed: its key is not here".to_owned();
+    assert!(node.ready.contains(&line), "{:?}", node.ready);
+    node.process.stderr.until("the key of workflows, ed25519:");
+    node.stop();
+    assert!(!key_file(&dir).exists());
+    assert_eq!((&shown(&dir)["state"], &shown(&dir)["public_key"]), (&json!("lost"), &key["public_key"]));
+}
+
+#[test]
+fn another_node_gets_the_key_from_the_operator() {
+    let (first, second) = (with(SETTINGS), with(&SETTINGS.replace("database", "key = \"import\"\ndatabase")));
+    assert_eq!(run(first.path(), &["reconcile", "key", "new", "workflows"]).code, 0);
+    let node = Node::start(&second);
+    assert!(node.ready.iter().any(|line| line.contains("only followed")), "{:?}", node.ready);
+    node.stop();
+    assert!(!key_file(&second).exists());
+
+    let file = second.path().join("workflows.key");
+    let exported = run(first.path(), &["reconcile", "key", "export", file.to_str().unwrap()]);
+    assert_eq!(exported.code, 0, "{exported:?}");
+    assert_eq!(fs::read(&file).unwrap(), fs::read(key_file(&first)).unwrap());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(
+        run(first.path(), &["reconcile", "key", "export", file.to_str().unwrap()]).code,
+        4,
+        "never over one"
+    );
+    let imported = run(second.path(), &["reconcile", "key", "import", "workflows.key", "--json"]);
+    assert_eq!(imported.json()["public_key"], shown(&first)["public_key"]);
+    assert_eq!(shown(&second)["public_key"], shown(&first)["public_key"]);
+    let node = Node::start(&second);
+    assert!(node.ready.contains(&"source  workflows (sqlite:app.db)".to_owned()), "{:?}", node.ready);
+}
+
+#[test]
+fn a_key_goes_through_a_pipe_and_never_over_another_unasked() {
+    let (first, second) = (with(SETTINGS), with(SETTINGS));
+    for dir in [&first, &second] {
+        assert_eq!(run(dir.path(), &["reconcile", "key", "new", "workflows"]).code, 0);
+    }
+    let line = run(first.path(), &["reconcile", "key", "export", "-"]).stdout;
+    let import = |dir: &Path, args: &[&str]| {
+        let args: Vec<&str> = ["reconcile", "key", "import", "-"].iter().chain(args).copied().collect();
+        let mut child = command(dir, &args)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let before = shown(&second);
+    let (code, stderr) = import(second.path(), &[]);
+    assert_eq!(code, 4);
+    assert!(
+        stderr.contains("this node has another key for workflows") && stderr.contains("--replace"),
+        "{stderr}"
+    );
+    assert_eq!(shown(&second), before);
+    let (code, stderr) = import(second.path(), &["--replace"]);
+    assert_eq!((code, stderr.contains(".old")), (0, true), "{stderr}");
+    assert_eq!(shown(&second)["public_key"], shown(&first)["public_key"]);
+    assert_eq!(import(second.path(), &[]).0, 0, "the same key again is no trouble");
+
+    let bad = run(second.path(), &["reconcile", "key", "import", "gangline.toml"]);
+    assert_eq!((bad.code, bad.stderr.contains("is not a key file")), (2, true), "{bad:?}");
+    assert_eq!(run(second.path(), &["reconcile", "key", "import", "no.key"]).code, 3);
+    let other = run(second.path(), &["reconcile", "key", "new", "workflow"]);
+    assert_eq!(other.code, 3);
+    assert!(other.stderr.contains("they name workflows"), "{}", other.stderr);
+    let none = tempdir().unwrap();
+    assert_eq!(run(none.path(), &["reconcile", "key", "export", "-"]).code, 3);
+}
