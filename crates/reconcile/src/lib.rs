@@ -8,6 +8,9 @@
 //! notes that a node keeps for itself behind [`NoteStore`].
 //! Read [`mapping`] first: what an operator says. Then [`source`]: what a database owes.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod limits;
 pub mod mapping;
 pub mod notes;
 mod rows;
@@ -16,7 +19,7 @@ pub mod source;
 
 pub use mapping::{BadDocumentName, DocumentName, Fields, ListTable, Mapping, Mode, Policy, RootTable};
 pub use notes::{Note, NoteError, NoteKind, NoteStore};
-pub use rows::{BadRow, Row, Rows, RowsDigest};
+pub use rows::{BadRow, Row, Rows, RowsBuilder, RowsDigest, TooLarge, check_key};
 pub use schema::{Column, ColumnKind, FieldShape, MappingMistake, Schema, Shape, TableSchema, TableShape};
 pub use source::{
     Continuity, OutboxPosition, OutboxRead, RowSource, SaveOutcome, SaveRequest, SourceError, Write,
