@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use bft_json_crdt::JsonValue;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::ROW_BYTES_MAX;
 use crate::mapping::{Mode, Policy};
 use crate::schema::{ColumnKind, FieldShape, Shape, TableShape};
 
@@ -96,9 +97,6 @@ pub enum Misfit {
         max: usize,
     },
 }
-
-/// Most bytes of one text in a document: what fits into one signed change, with room to spare.
-pub const TEXT_BYTES_MAX: usize = 3 << 20;
 
 impl Layout {
     /// Returns the layout of the documents that a shape makes.
@@ -186,7 +184,7 @@ impl FieldLayout {
             (ColumnKind::Boolean, JsonValue::Bool(is)) => Ok(JsonValue::Bool(is)),
             (ColumnKind::Boolean, value) => Err(misfit("true or false", &value)),
             (ColumnKind::Text, JsonValue::String(text) | JsonValue::Text(text)) => {
-                let (bytes, max) = (text.len(), TEXT_BYTES_MAX);
+                let (bytes, max) = (text.len(), ROW_BYTES_MAX);
                 if bytes > max { Err(Misfit::TooLong { bytes, max }) } else { Ok(JsonValue::String(text)) }
             }
             (ColumnKind::Text, value) => Err(misfit("a string", &value)),

@@ -13,10 +13,13 @@
 mod apply;
 mod batch;
 mod conflicts;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod diff;
 pub mod door;
 pub mod follower;
 mod layout;
+pub mod limits;
 pub mod mapping;
 pub mod notes;
 mod notice;
@@ -37,14 +40,14 @@ pub use conflicts::{Conflict, ConflictKind, Take, conflicts, resolve};
 pub use diff::{Edit, diff};
 pub use door::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Visitor};
 pub use follower::{FollowEffect, FollowInput, FollowSettings, Follower};
-pub use layout::{FieldLayout, Layout, ListLayout, Misfit, TEXT_BYTES_MAX};
+pub use layout::{FieldLayout, Layout, ListLayout, Misfit};
 pub use mapping::{BadDocumentName, DocumentName, Fields, ListTable, Mapping, Mode, Policy, RootTable};
 pub use notes::{Note, NoteError, NoteKind, NoteStore};
 pub use notice::{Notice, NoticeChange, Outcome, notice};
-pub use patch::{KEY_BYTES_MAX, PatchError, edit, edits_of};
+pub use patch::{PatchError, edit, edits_of};
 pub use path::{BadPath, Path};
 pub use plan::{Plan, PlanEntry, plan};
-pub use rows::{BadRow, Row, Rows, RowsDigest};
+pub use rows::{BadRow, Row, Rows, RowsBuilder, RowsDigest, TooLarge, check_key};
 pub use save::{SavePlan, SaveProblem, dangling, plan_save};
 pub use schema::{Column, ColumnKind, FieldShape, MappingMistake, Schema, Shape, TableSchema, TableShape};
 pub use source::{

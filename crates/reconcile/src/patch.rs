@@ -11,6 +11,7 @@ use bft_json_crdt::json_crdt::{EditError, JsonCrdt};
 use crate::apply::{Hand, apply};
 use crate::diff::Edit;
 use crate::layout::{FieldLayout, Layout, Misfit, OWN};
+use crate::limits::KEY_BYTES_MAX;
 use crate::mapping::Policy;
 use crate::path::Path;
 
@@ -58,9 +59,6 @@ pub enum PatchError {
         misfit: Misfit,
     },
 }
-
-/// Longest key of a row, in bytes.
-pub const KEY_BYTES_MAX: usize = 1_024;
 
 /// Returns what a patch changes in a content: nothing where it says what stands there. O(patch).
 ///

@@ -1,10 +1,13 @@
 //! The rows of one root, as a source read them in one snapshot.
 
+mod builder;
+
 use std::collections::BTreeMap;
 
 use bft_json_crdt::JsonValue;
 use sha2::{Digest as _, Sha256};
 
+pub use self::builder::{RowsBuilder, TooLarge, check_key};
 use crate::schema::Shape;
 
 /// The values of a row's fields, in the order of [`crate::TableShape::fields`]: null, a boolean, a number or a string.

@@ -137,6 +137,12 @@ impl Shape {
         }
     }
 
+    /// Returns a table of the shape: the root for none, a list by its place.
+    #[must_use]
+    pub fn at(&self, list: Option<usize>) -> Option<&TableShape> {
+        list.map_or(Some(&self.root), |list| self.lists.get(list))
+    }
+
     /// Returns a table of the shape: the root for none, a list by its name.
     #[must_use]
     pub fn table(&self, list: Option<&str>) -> Option<&TableShape> {

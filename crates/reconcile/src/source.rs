@@ -45,7 +45,8 @@ pub trait RowSource: Send + Sync {
     fn roots(&self, shape: &Shape, after: Option<&str>, limit: usize) -> Result<Vec<String>, SourceError>;
 
     /// Visits every root with the digest that [`Rows::digest`] gives of what [`RowSource::read`] returns, in one
-    /// snapshot and in any order. Memory does not grow with the number of roots.
+    /// snapshot and in any order. Memory does not grow with the number of roots. A root that is
+    /// [too large](SourceError::TooLarge) is visited with a digest that no rows have: who reads it is told.
     ///
     /// # Errors
     /// [`SourceError`]; what was visited before stands.
@@ -77,6 +78,9 @@ pub trait RowSource: Send + Sync {
 
     /// Returns which roots were touched after a position; none where no outbox is installed for this shape.
     ///
+    /// Without a position, or unless it goes on [whole](Continuity::Whole), it returns no roots and the end of the
+    /// outbox: take that position, then scan.
+    ///
     /// # Errors
     /// [`SourceError`]
     fn outbox(
@@ -94,6 +98,10 @@ pub trait RowSource: Send + Sync {
 
     /// Writes what a document has into its rows: in one transaction, if the rows are those that the caller expects.
     ///
+    /// Rows that either side could not read are not compared, and a write to one is refused. The version is raised by 1
+    /// if there are any writes. To delete a row that an earlier write took along (a cascade) is no mistake; an update or
+    /// a delete that finds no row otherwise has [moved](SaveOutcome::Moved).
+    ///
     /// # Errors
     /// [`SourceError`]; nothing was written unless it is [`SourceError::Unknown`].
     fn save(&self, shape: &Shape, request: &SaveRequest) -> Result<SaveOutcome, SourceError>;
@@ -108,7 +116,7 @@ pub trait RowSource: Send + Sync {
 /// A place in an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxPosition {
-    /// Drawn when the outbox was installed: another one means another outbox.
+    /// Which outbox it is, drawn when that was installed, and which entry: for the source alone to compare.
     pub incarnation: u64,
     /// The last entry that was read.
     pub seq: i64,

@@ -7,8 +7,10 @@
 //! | [`MemoryEventStore`], [`MemoryLeaseRegistry`] | nothing | tests, demos |
 //! | [`SqliteLog`] | everything that was answered; processes of one machine may share it | nodes |
 //! | [`GitLog`] | the same; people read it with `git log` and copy it with `git clone` | nodes |
+//! | [`SqliteSource`] | it is the user's own database, which documents follow | nodes |
 //!
-//! Op logs pass the conformance suite of `gangline-doc`, event stores and registries that of `gangline-lease`.
+//! Op logs pass the conformance suite of `gangline-doc`, event stores and registries that of `gangline-lease`, row
+//! sources that of `gangline-reconcile`.
 //! [`DirLock`] keeps a second process out of a data directory. With the feature `fault`, `FaultyOpLog` breaks any of them in named ways.
 //!
 //! ```
@@ -32,7 +34,9 @@ pub mod git_log;
 mod memory;
 mod memory_log;
 pub mod sqlite;
+mod sqlite_commit;
 pub mod sqlite_log;
+pub mod sqlite_source;
 mod worker;
 
 pub use dir_lock::{DirLock, DirLockError};
@@ -41,3 +45,4 @@ pub use memory::MemoryOpLog;
 pub use memory_log::{MemoryEventStore, MemoryLeaseRegistry};
 pub use sqlite::{OpenError, SqliteOpLog, SqliteSettings, SqliteStats};
 pub use sqlite_log::{BootClock, BootClockError, OpenLogError, SqliteLog};
+pub use sqlite_source::SqliteSource;

@@ -7,10 +7,13 @@ use std::{
 };
 
 use gangline_lease::StoreError;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::open::{self, Kind, OpenLogError};
-use crate::worker::{Asked, Failure, Worker};
+use crate::{
+    sqlite_commit::certainly_not_committed,
+    worker::{Asked, Failure, Worker},
+};
 
 /// Dropping it finishes what was asked for, then closes the file.
 #[derive(Debug)]
@@ -76,12 +79,4 @@ impl SqliteFile {
     ) -> Asked<T> {
         self.reader.ask(move |connection| job(connection))
     }
-}
-
-/// Whether a commit that failed has left nothing behind: it waited for another process in vain, or what it writes did
-/// not fit, so that the file has no whole commit of it. After any other failure (of fsync above all) nobody knows.
-fn certainly_not_committed(error: &rusqlite::Error) -> bool {
-    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
-    matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DiskFull)
-        || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE
 }
