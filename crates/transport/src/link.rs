@@ -29,7 +29,7 @@ use std::fmt;
 use bft_json_crdt::{AuthorId, DocumentId, Keypair};
 use bytes::Bytes;
 use gangline_doc::{LogSeq, OriginId};
-use gangline_wire::v2::{self, Frame, Hello, HelloDocument, RefuseCode, Transcript};
+use gangline_wire::v2::{self, Frame, HeldDocument, Hello, RefuseCode, Transcript};
 
 use self::calls::Calls;
 use self::document::{Document, Question, Step};
@@ -302,7 +302,8 @@ impl Link {
                 key: self.keypair.author(),
                 nonce: self.start.nonce,
                 is_bound: self.start.channel.is_some(),
-                documents: documents.map(|it| HelloDocument { id: it.id, root: it.root }).collect(),
+                documents: documents.map(|it| HeldDocument { id: it.id, root: it.root }).collect(),
+                abilities: None,
             };
             let bytes = v2::encode(&Frame::Hello(hello));
             self.outbox.push_back(bytes.clone().into());
@@ -472,6 +473,9 @@ impl Link {
             Frame::Call { id, method, body } => self.called(id, method, body),
             Frame::Reply { id, is_done, body } => self.replied(id, is_done, body),
             Frame::Records(records) => self.effects.push_back(LinkEffect::Learn(records)),
+            Frame::Open { .. } | Frame::Close { .. } | Frame::News(_) | Frame::Catalog(_) => {
+                self.broken("a frame that this side has not said it knows");
+            }
             Frame::Hello(_) | Frame::Proof(_) | Frame::Refuse { .. } => {}
         }
     }
