@@ -9,7 +9,7 @@ use bft_json_crdt::json_crdt::{BaseCrdt, SignedOp, VersionVector};
 use bft_json_crdt::{AuthorId, Digest, DocumentId};
 use gangline_tests::{fuzzing, kinds, sample};
 use gangline_trust::{Grant, Revocation, Rights, Statement};
-use gangline_wire::v2::{self, Accepts, Frame, Hello, HelloDocument, RefuseCode};
+use gangline_wire::v2::{self, Abilities, Accepts, BUCKETS, Catalog, Frame, HeldDocument, Hello, RefuseCode};
 use gangline_wire::{SyncMessage, encode};
 
 fn main() -> io::Result<()> {
@@ -156,10 +156,23 @@ fn log_messages() -> Vec<(&'static str, Vec<u8>)> {
 fn frames() -> Vec<(&'static str, Frame)> {
     let (author, digest) = (AuthorId([1; 32]), Digest([2; 32]));
     let vector: VersionVector = [(author, vec![(3, digest), (300, digest)])].into();
-    let document = HelloDocument { id: DocumentId::DEFAULT, root: digest };
-    let hello = Hello { key: author, nonce: [4; 32], is_bound: false, documents: vec![document] };
+    let document = HeldDocument { id: DocumentId::DEFAULT, root: digest };
+    let hello =
+        Hello { key: author, nonce: [4; 32], is_bound: false, documents: vec![document], abilities: None };
+    let able = Hello { abilities: Some(Abilities::all()), ..hello.clone() };
+    let other = HeldDocument { id: DocumentId([5; 32]), root: digest };
+    let page = Catalog::Page { bucket: 5, is_last: true, documents: vec![other] };
     vec![
         ("hello", Frame::Hello(hello)),
+        ("hello-able", Frame::Hello(able)),
+        ("open", Frame::Open { document: other, answers: None }),
+        ("open-answer", Frame::Open { document: other, answers: Some(300) }),
+        ("close", Frame::Close { document: 300 }),
+        ("news", Frame::News(other)),
+        ("catalog-summary", Frame::Catalog(Catalog::Summary([6; 16]))),
+        ("catalog-buckets", Frame::Catalog(Catalog::Buckets(Box::new([[7; 8]; BUCKETS])))),
+        ("catalog-ask", Frame::Catalog(Catalog::Ask { bucket: 5, after: Some(other.id) })),
+        ("catalog-page", Frame::Catalog(page)),
         ("proof", Frame::Proof([5; 64])),
         (
             "vector",

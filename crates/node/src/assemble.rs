@@ -9,7 +9,7 @@ use bft_json_crdt::keypair::Keypair;
 use gangline_doc::{LogSeq, OpLog, PipelineDoc, Replica, ReplicaSettings};
 use gangline_store::sqlite::OpenError;
 use gangline_store::{DirLock, DirLockError, SqliteOpLog, SqliteSettings};
-use gangline_transport::{Gate, Identity, PeerUrl, TlsServer, TransportSettings};
+use gangline_transport::{Gate, Identity, NoHost, PeerUrl, TlsServer, TransportSettings};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -163,7 +163,13 @@ pub(crate) fn assemble(
     };
     let logs = Logs::of(&settings.logs, logs, log_key, own_url(listen, tls.as_ref()))?;
     let calls = Arc::new(logs.desk(gate.clone()));
-    let identity = Identity { keypair: node_key, nonce: Arc::new(nonce), gate: gate.clone(), calls };
+    let identity = Identity {
+        keypair: node_key,
+        nonce: Arc::new(nonce),
+        gate: gate.clone(),
+        calls,
+        host: Arc::new(NoHost),
+    };
     let (caller, coordinator) = (logs.caller.clone(), logs.coordinator());
     let links = Links::new(Arc::new(replica.clone()), identity, transport, rendezvous);
     let links = Arc::new(links.with_logs(caller, coordinator));

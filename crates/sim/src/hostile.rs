@@ -139,10 +139,15 @@ impl Actor {
             Answer::Contains(held) if self.rng.chance(700_000) => {
                 Answer::Contains(held.into_iter().map(|held| held ^ self.rng.chance(400_000)).collect())
             }
+            Answer::Checked { held, accepts } if self.rng.chance(700_000) => {
+                let held = held.into_iter().map(|held| held ^ self.rng.chance(400_000)).collect();
+                Answer::Checked { held, accepts }
+            }
             Answer::Holdings { .. }
             | Answer::Learned(_)
             | Answer::Given { .. }
             | Answer::Contains(_)
+            | Answer::Checked { .. }
             | Answer::OnChains(_) => answer,
         }
     }

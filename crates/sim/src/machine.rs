@@ -182,7 +182,9 @@ fn link_want(effect: LinkEffect) -> Want {
         LinkEffect::Admit(key) => Want::Admit(key),
         // Every method of the simulation is an echo.
         LinkEffect::Serve { id, method: _, body } => Want::Serve(id, body),
-        LinkEffect::CheckPending(digests) => Want::CheckPending(digests),
+        LinkEffect::CheckPending(waiting) => {
+            Want::CheckPending(waiting.into_iter().map(|(_, digest)| digest).collect())
+        }
         LinkEffect::Ping => Want::Ping,
         LinkEffect::Close(reason) => Want::Close(reason),
         LinkEffect::Notice(LinkNotice::Established { peer, .. }) => Want::Established(Some(peer)),
@@ -195,6 +197,8 @@ fn link_want(effect: LinkEffect) -> Want {
             | LinkNotice::Presence(_),
         )
         | LinkEffect::Learn(_)
+        | LinkEffect::Offer(_)
+        | LinkEffect::Catalog(_)
         | LinkEffect::Replied { .. } => Want::Nothing,
     }
 }

@@ -145,7 +145,8 @@ fn meet_again(world: &mut World) -> Option<Reconnect> {
             }
         }
     }
-    let nothing_new_max = 150 + 64 * DOCUMENTS.len() as u64;
+    // Hello and proof: one entry for each document, and one for the abilities.
+    let nothing_new_max = 150 + 64 * (1 + DOCUMENTS.len() as u64);
     missing_bytes_max += 2 * nothing_new_max;
     let missing_bytes = meet(world, at)?.iter().sum();
     for edge in rest {

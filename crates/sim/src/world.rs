@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bft_json_crdt::{AuthorId, Digest, Keypair};
 use gangline_doc::{ApplyError, EditFailed, OriginId};
-use gangline_transport::link::{Link, LinkStart};
+use gangline_transport::link::{Link, LinkDocument, LinkStart};
 use gangline_transport::session::{CloseReason, RawFrame, Session, SessionSettings};
 use gangline_transport::{Backoff, BackoffSettings, TransportSettings};
 
@@ -322,8 +322,11 @@ impl World {
             let origin = it.origin();
             let clock = it.clock;
             let Some(open) = it.faces.get(face).and_then(|face| face.open.as_ref()) else { return };
-            let documents =
-                (0..DOCUMENTS.len()).map(|at| (open.source(at).document(), open.source(at).durable()));
+            let documents = (0..DOCUMENTS.len()).map(|place| LinkDocument {
+                place,
+                id: open.source(place).document(),
+                durable: open.source(place).durable(),
+            });
             let machine = if is_puppet {
                 Machine::Puppet
             } else if is_v1 {
@@ -336,6 +339,8 @@ impl World {
                     nonce,
                     channel: None,
                     documents: documents.collect(),
+                    opens_documents: true,
+                    hosts: false,
                     credentials: Vec::new(),
                     records: Vec::new(),
                 };

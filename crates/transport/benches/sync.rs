@@ -25,7 +25,7 @@ use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
 use gangline_doc::{LogSeq, OpLog, OriginId, Record, Replica, ReplicaSettings};
 use gangline_store::MemoryOpLog;
-use gangline_transport::{Identity, NoCalls, OpenGate, Transport, TransportSettings};
+use gangline_transport::{Identity, NoCalls, NoHost, OpenGate, Transport, TransportSettings};
 use http_body_util::Empty;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -105,7 +105,8 @@ async fn node(document: DocumentId, changes: &[Change], is_v2: bool) -> Node {
         Some(nonce)
     };
     let (gate, calls) = (Arc::new(OpenGate), Arc::new(NoCalls));
-    let identity = is_v2.then(|| Identity { keypair: key, nonce: Arc::new(nonce), gate, calls });
+    let identity =
+        is_v2.then(|| Identity { keypair: key, nonce: Arc::new(nonce), gate, calls, host: Arc::new(NoHost) });
     let stop = CancellationToken::new();
     let sources: Vec<Arc<dyn gangline_doc::SyncSource>> = vec![Arc::new(replica.clone())];
     let transport = Transport::new(sources, identity, Arc::new(|| 0), TransportSettings::default(), stop);

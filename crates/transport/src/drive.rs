@@ -10,18 +10,18 @@ use std::sync::Arc;
 use bft_json_crdt::Change;
 use gangline_doc::{LogSeq, OpLogError, OriginId, ReadLimit};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::drive_link;
-use crate::hub::{Document, Hub, Verdict};
+use crate::hub::{Hub, Verdict};
 use crate::metered::{Metered, Traffic};
 use crate::peers::PeerHandle;
-use crate::session::{CloseReason, Effect, Evicted, Input, Millis, Notice, RawFrame, Received, Session};
+use crate::served::{Document, Listener, News};
+use crate::session::{CloseReason, Effect, Input, Millis, Notice, RawFrame, Received, Session};
 use crate::socket::{Socket, SocketEvent};
 
 /// Entries this near to the end of the log are in memory, and read at once.
@@ -72,19 +72,19 @@ where
     let socket = Socket::new(stream, settings);
     let start = Instant::now();
     let origin = hub.origin();
-    let Some((board, document)) = hub.board().and_then(|at| Some((at, hub.document(at)?))) else {
+    let (listener, _) = hub.served.listen();
+    let Some(document) = hub.board() else {
         let reason = CloseReason::Protocol { what: "version 1 carries the board, which this node lacks" };
         peer.end_session(&reason);
         return Outcome { reason, was_established: false };
     };
-    let durable = document.durable.subscribe();
-    let known = *durable.borrow();
+    let known = document.source.durable();
     // On the heap once, instead of in each of the futures that hold one another.
     let driver = Box::new(Driver {
         session: Session::new(Millis(0), origin, known, settings.clone()),
         hub,
         document,
-        board,
+        listener,
         peer,
         label,
         origin,
@@ -96,7 +96,7 @@ where
         work: None,
         reading: None,
     });
-    let outcome = Box::pin(driver.run(durable)).await;
+    let outcome = Box::pin(driver.run()).await;
     peer.end_session(&outcome.reason);
     outcome
 }
@@ -113,9 +113,8 @@ enum Done {
 
 struct Driver<'a, S> {
     hub: &'a Arc<Hub>,
-    document: &'a Document,
-    /// Its place.
-    board: usize,
+    document: Arc<Document>,
+    listener: Listener,
     peer: &'a PeerHandle,
     label: &'a str,
     origin: OriginId,
@@ -132,8 +131,7 @@ struct Driver<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
-    async fn run(mut self: Box<Self>, mut durable: watch::Receiver<LogSeq>) -> Outcome {
-        let mut evictions = self.document.evictions.subscribe();
+    async fn run(mut self: Box<Self>) -> Outcome {
         let mut is_stopping = false;
         let mut timer = std::pin::pin!(sleep_until(self.start));
         loop {
@@ -155,12 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 event = self.socket.next(self.is_receiving) => Event::Socket(event),
                 done = finished(&mut self.work) => { self.work = None; Event::Done(done) }
                 done = finished(&mut self.reading) => { self.reading = None; Event::Done(done) }
-                Ok(()) = durable.changed() => Event::Input(Input::Durable(*durable.borrow_and_update())),
-                evicted = evictions.recv() => match evicted {
-                    Ok(digests) => Event::Input(Input::Evicted(Evicted::Changes(digests))),
-                    Err(RecvError::Lagged(_)) => Event::Input(Input::Evicted(Evicted::Unknown)),
-                    Err(RecvError::Closed) => Event::Input(Input::Stop),
-                },
+                news = self.listener.news() => Event::News(news),
                 () = self.stop.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     self.is_receiving = false;
@@ -177,7 +170,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Event::Done(Done::Received(received)) => self.feed(Input::Received(received)),
                 Event::Done(Done::Applied(verdict)) => self.applied(verdict),
                 Event::Done(Done::Input(input)) => self.feed(input),
+                Event::News(news) => self.hear(news),
             }
+        }
+    }
+
+    /// What has happened to the board.
+    fn hear(&mut self, news: News) {
+        let board = self.document.place;
+        if let Some(durable) = news.durable.get(&board) {
+            self.feed(Input::Durable(*durable));
+        }
+        if let Some(evicted) = news.evicted {
+            self.feed(Input::Evicted(evicted));
+        }
+        if news.closed.contains_key(&board) {
+            self.feed(Input::Stop);
         }
     }
 
@@ -237,11 +245,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         let settings = &self.hub.settings;
         let is_light = changes.len() <= settings.heavy_ops && bytes <= settings.heavy_bytes;
         if is_light && !self.is_replica_busy() {
-            let verdict = self.hub.apply(self.board, origin, changes);
+            let verdict = self.hub.apply(self.document.place, origin, changes);
             self.applied(verdict);
             return;
         }
-        let board = self.board;
+        let board = self.document.place;
         let job = heavy(self.hub, move |hub| hub.apply(board, origin, changes));
         self.work = Some(Box::pin(async move { Done::Applied(job.await.unwrap_or_else(Verdict::Failed)) }));
     }
@@ -251,6 +259,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             Verdict::Taken(applied, ticket) => (applied, ticket),
             Verdict::Busy(changes) => return self.feed(Input::Busy(changes)),
             Verdict::Failed(error) => return self.feed(Input::Applied(Err(error))),
+            Verdict::Gone => {
+                return self.feed(Input::Ended(CloseReason::Protocol {
+                    what: "version 1 carries the board, which this node has closed",
+                }));
+            }
         };
         self.feed(Input::Applied(Ok(applied)));
         let (tell, told) = oneshot::channel();
@@ -314,6 +327,7 @@ enum Event {
     Socket(SocketEvent),
     Done(Done),
     Input(Input),
+    News(News),
 }
 
 /// Waits for a job; for ever if there is none.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bft_json_crdt::{AuthorId, Change, Digest};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, unfold};
-use gangline_doc::{LogSeq, OriginId, ReadLimit};
+use futures_util::stream::FuturesUnordered;
+use gangline_doc::{Entry, LogSeq, OriginId, ReadLimit};
+use gangline_wire::v2::HeldDocument;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -21,14 +21,17 @@ use tracing::{debug, info, warn};
 use crate::calls::{CallResult, PING};
 use crate::drive::{Connection, NEAR_ENTRIES, Outcome, heavy};
 use crate::gate::Gate;
+use crate::host::{Offer, Offered};
 use crate::hub::{Hub, Identity, Verdict};
 use crate::link::{
-    Answer, Incoming, Link, LinkEffect, LinkInput, LinkNotice, LinkStart, Query, answer, understand,
+    Answer, CatalogQuery, Incoming, Link, LinkDocument, LinkEffect, LinkInput, LinkNotice, LinkStart, Query,
+    answer, understand,
 };
 use crate::links::{COMMANDS_MAX, Command};
 use crate::metered::Traffic;
 use crate::peers::PeerHandle;
-use crate::session::{CloseReason, Evicted, Millis, RawFrame};
+use crate::served::{Closed, Listener, News};
+use crate::session::{CloseReason, Millis, RawFrame};
 use crate::socket::{Socket, SocketEvent};
 
 /// Runs a link to its end.
@@ -50,13 +53,17 @@ where
     peer.begin_session(Arc::clone(&traffic), hub.now_ms());
     let settings = &hub.settings.session;
     let origin = hub.origin();
-    let documents = hub.documents.iter();
+    let (listener, documents) = hub.served.listen();
+    let documents =
+        documents.iter().map(|it| LinkDocument { place: it.place, id: it.id, durable: it.source.durable() });
     let start = LinkStart {
         origin,
         is_dialer,
         nonce,
         channel,
-        documents: documents.map(|it| (it.source.document(), it.source.durable())).collect(),
+        documents: documents.collect(),
+        opens_documents: true,
+        hosts: identity.host.hosts(),
         credentials: identity.gate.credentials().into_iter().map(Bytes::from).collect(),
         records: identity.gate.records().into_iter().map(Bytes::from).collect(),
     };
@@ -70,6 +77,8 @@ where
         label,
         origin,
         socket: Socket::new(stream, settings),
+        listener,
+        applying: None,
         traffic,
         start: Instant::now(),
         stop,
@@ -97,6 +106,8 @@ type Serving = Pin<Box<dyn Future<Output = (u64, CallResult)> + Send>>;
 enum Done {
     Understood(Vec<Incoming>, VecDeque<RawFrame>),
     Applied(Verdict),
+    Stored(Result<(), String>),
+    Entries(usize, Result<Vec<Arc<Entry>>, String>),
     Input(LinkInput),
 }
 
@@ -104,6 +115,7 @@ enum Event {
     Socket(SocketEvent),
     Done(Done),
     Served(u64, CallResult),
+    News(News),
     Input(LinkInput),
     Command(Command),
 }
@@ -116,6 +128,9 @@ struct Driver<'a, S> {
     label: &'a str,
     origin: OriginId,
     socket: Socket<S>,
+    listener: Listener,
+    /// The place of the document whose batch is being applied, or stored.
+    applying: Option<usize>,
     traffic: Arc<Traffic>,
     start: Instant,
     stop: CancellationToken,
@@ -134,13 +149,6 @@ struct Driver<'a, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     async fn run(mut self: Box<Self>, mut told: mpsc::Receiver<Command>) -> Outcome {
-        let documents = self.hub.documents.iter().enumerate();
-        let mut durable = SelectAll::new();
-        let mut evictions = SelectAll::new();
-        for (at, document) in documents {
-            durable.push(growth(document.durable.subscribe()).map(move |seq| (at, seq)).boxed());
-            evictions.push(losses(document.evictions.subscribe()));
-        }
         let mut is_stopping = false;
         let mut timer = std::pin::pin!(sleep_until(self.start));
         loop {
@@ -167,8 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 event = self.socket.next(self.is_receiving) => Event::Socket(event),
                 Some(done) = self.jobs.next() => Event::Done(done),
                 Some((id, result)) = self.served.next() => Event::Served(id, result),
-                Some((at, seq)) = durable.next() => Event::Input(LinkInput::Durable(at, seq)),
-                Some(evicted) = evictions.next() => Event::Input(LinkInput::Evicted(evicted)),
+                news = self.listener.news() => Event::News(news),
                 Some(command) = told.recv() => Event::Command(command),
                 () = self.stop.cancelled(), if !is_stopping => {
                     is_stopping = true;
@@ -192,10 +199,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     self.feed(LinkInput::Received(incoming));
                 }
                 Event::Done(Done::Applied(verdict)) => self.applied(verdict),
+                Event::Done(Done::Stored(Err(error))) => {
+                    self.feed_failure(LinkInput::Stored(Err(error)));
+                }
+                Event::Done(Done::Stored(Ok(()))) => self.feed(LinkInput::Stored(Ok(()))),
+                Event::Done(Done::Entries(at, entries)) => self.read_out(at, entries),
                 Event::Done(Done::Input(input)) => self.feed(input),
                 Event::Served(id, result) => self.feed(LinkInput::Served { id, result }),
                 Event::Command(command) => self.command(command),
+                Event::News(news) => self.hear(news),
             }
+        }
+    }
+
+    /// What has happened to documents.
+    fn hear(&mut self, news: News) {
+        for (document, Closed { held, durable }) in news.closed {
+            self.feed(LinkInput::Closed { document, root: held.root, durable });
+        }
+        for place in news.opened {
+            // It may be closed again: then that is in the mailbox.
+            let document = self.hub.document(place);
+            let opened = document.map(|it| LinkDocument { place, id: it.id, durable: it.source.durable() });
+            if let Some(opened) = opened {
+                self.feed(LinkInput::Opened(opened));
+            }
+        }
+        for (place, durable) in news.durable {
+            self.feed(LinkInput::Durable(place, durable));
+        }
+        if !news.stored.is_empty() {
+            let stored = news.stored.into_iter().map(|(id, root)| HeldDocument { id, root });
+            self.feed(LinkInput::News(stored.collect()));
+        }
+        if news.has_many {
+            self.feed(LinkInput::ManyNews);
+        }
+        if let Some(evicted) = news.evicted {
+            self.feed(LinkInput::Evicted(evicted));
         }
     }
 
@@ -230,12 +271,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                         let _ = reply.send(result);
                     }
                 }
-                LinkEffect::CheckPending(digests) => {
-                    let waits =
-                        |digest: &Digest| self.hub.documents.iter().any(|it| it.source.is_pending(digest));
-                    let released = digests.into_iter().filter(|digest| !waits(digest)).collect();
+                LinkEffect::CheckPending(waiting) => {
+                    let waits = |(at, digest): &(usize, Digest)| {
+                        self.hub.document(*at).is_some_and(|it| it.source.is_pending(digest))
+                    };
+                    let released = waiting.into_iter().filter(|it| !waits(it)).map(|(_, digest)| digest);
+                    let released = released.collect();
                     self.feed(LinkInput::Released(released));
                 }
+                LinkEffect::Offer(offers) => self.offer(offers),
+                LinkEffect::Catalog(query) => self.look_up(query),
                 LinkEffect::Ping => self.socket.ping(),
                 LinkEffect::Notice(notice) => self.notice(notice),
                 LinkEffect::Close(reason) => return Some(reason),
@@ -266,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     }
 
     fn query(&mut self, at: usize, query: Query) {
-        let Some(document) = self.hub.document(at) else { return };
+        let Some(document) = self.hub.document(at) else { return self.feed(LinkInput::Gone(at)) };
         let source = Arc::clone(&document.source);
         let is_heavy = matches!(query, Query::Give { .. });
         if !is_heavy && !self.is_replica_busy() {
@@ -278,12 +323,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         self.job(async move {
             Done::Input(match job.await {
                 Ok(answer) => LinkInput::Answered(at, answer),
-                Err(error) => LinkInput::Entries(at, Err(error)),
+                Err(error) => LinkInput::Ended(CloseReason::StoreFailed { error }),
             })
         });
     }
 
     fn apply(&mut self, at: usize, changes: Vec<Change>) {
+        self.applying = Some(at);
         let origin = self.origin;
         let bytes: usize = changes.iter().map(|change| change.bytes().len()).sum();
         let settings = &self.hub.settings;
@@ -300,7 +346,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         let (applied, ticket) = match verdict {
             Verdict::Taken(applied, ticket) => (applied, ticket),
             Verdict::Busy(changes) => return self.feed(LinkInput::Busy(changes)),
-            Verdict::Failed(error) => return self.feed(LinkInput::Applied(Err(error))),
+            Verdict::Failed(error) => return self.feed_failure(LinkInput::Applied(Err(error))),
+            Verdict::Gone => {
+                let Some(at) = self.applying else { return };
+                return self.feed(LinkInput::Gone(at));
+            }
         };
         self.feed(LinkInput::Applied(Ok(applied)));
         let (tell, told) = oneshot::channel();
@@ -309,17 +359,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             let _ = tell.send(result.map_err(|error| error.to_string()));
         }));
         self.job(async move {
-            let result = told.await.unwrap_or_else(|_| Err("the log never answered".to_owned()));
-            Done::Input(LinkInput::Stored(result))
+            Done::Stored(told.await.unwrap_or_else(|_| Err("the log never answered".to_owned())))
+        });
+    }
+
+    /// Reports that a batch failed; unless its document was closed, and its log with it.
+    fn feed_failure(&mut self, failure: LinkInput) {
+        match self.applying.filter(|at| self.hub.document(*at).is_none()) {
+            Some(at) => self.feed(LinkInput::Gone(at)),
+            None => self.feed(failure),
+        }
+    }
+
+    /// Asks the host, on a thread where that may take a while.
+    fn offer(&mut self, offers: Vec<Offer>) {
+        let (host, gate) = (Arc::clone(&self.identity.host), Arc::clone(&self.identity.gate));
+        let Some(peer) = self.link.peer() else { return };
+        let work = tokio::task::spawn_blocking(move || {
+            let Ok(rights) = gate.admit(&peer) else { return Vec::new() };
+            let is_late =
+                |offer: &Offer| rights.write && host.offered(peer, &rights, offer) == Offered::Later;
+            offers.into_iter().filter(is_late).map(|offer| offer.id).collect()
+        });
+        // A host that panics is not asked again.
+        self.job(async move { Done::Input(LinkInput::Offered { later: work.await.unwrap_or_default() }) });
+    }
+
+    fn look_up(&mut self, query: CatalogQuery) {
+        let (host, hub) = (Arc::clone(&self.identity.host), Arc::clone(self.hub));
+        let work = tokio::task::spawn_blocking(move || hub.look_up(host.as_ref(), query));
+        self.job(async move {
+            Done::Input(match work.await {
+                Ok(answer) => LinkInput::LookedUp(answer),
+                Err(error) => LinkInput::Ended(CloseReason::StoreFailed { error: error.to_string() }),
+            })
         });
     }
 
     fn read(&mut self, at: usize, from: LogSeq, limit: ReadLimit) {
-        let Some(document) = self.hub.document(at) else { return };
+        let Some(document) = self.hub.document(at) else { return self.feed(LinkInput::Gone(at)) };
         let behind = document.source.durable().0.saturating_sub(from.0);
         if behind <= NEAR_ENTRIES {
             let entries = document.source.entries(from, limit).map_err(|error| error.to_string());
-            return self.feed(LinkInput::Entries(at, entries));
+            return self.read_out(at, entries);
         }
         let source = Arc::clone(&document.source);
         let job = tokio::task::spawn_blocking(move || source.entries(from, limit));
@@ -328,8 +410,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 Ok(entries) => entries.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
-            Done::Input(LinkInput::Entries(at, entries))
+            Done::Entries(at, entries)
         });
+    }
+
+    fn read_out(&mut self, at: usize, entries: Result<Vec<Arc<Entry>>, String>) {
+        match self.hub.document(at).is_none() {
+            true => self.feed(LinkInput::Gone(at)),
+            false => self.feed(LinkInput::Entries(at, entries)),
+        }
     }
 
     /// Judges a key that was proved, by the grants that it has shown too: looking at those and keeping them is work.
@@ -422,30 +511,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             LinkNotice::Presence(presence) => self.hub.links.present(self.peer.id(), presence),
         }
     }
-}
-
-/// The lengths of a log: the present one, and each as it grows.
-fn growth(mut durable: watch::Receiver<LogSeq>) -> BoxStream<'static, LogSeq> {
-    durable.mark_changed();
-    unfold(durable, |mut durable| async move {
-        durable.changed().await.ok()?;
-        let seq = *durable.borrow_and_update();
-        Some((seq, durable))
-    })
-    .boxed()
-}
-
-/// What a causal queue evicts.
-fn losses(evictions: broadcast::Receiver<Arc<[Digest]>>) -> BoxStream<'static, Evicted> {
-    unfold(evictions, |mut evictions| async move {
-        let evicted = match evictions.recv().await {
-            Ok(digests) => Evicted::Changes(digests),
-            Err(RecvError::Lagged(_)) => Evicted::Unknown,
-            Err(RecvError::Closed) => return None,
-        };
-        Some((evicted, evictions))
-    })
-    .boxed()
 }
 
 /// Takes in what a peer tells of grants, and tells the others what is new.

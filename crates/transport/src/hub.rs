@@ -1,22 +1,28 @@
-//! What all sessions of a node share: the replica, the limits, the list of peers, and the way to stop.
+//! What all sessions of a node share: the documents, the limits, the list of peers, and the way to stop.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bft_json_crdt::{Change, Digest, DocumentId, Keypair};
-use gangline_doc::{ApplyError, LogSeq, OriginId, Subscription, SyncSource, Ticket};
+use gangline_doc::{OriginId, SyncSource, Ticket};
+use gangline_wire::limits::DOCUMENTS_MAX;
+use gangline_wire::v2::HeldDocument;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::BackoffSettings;
 use crate::calls::CallHandler;
 use crate::gate::Gate;
+use crate::host::DocumentHost;
+use crate::kept::Kept;
+use crate::link::{CatalogAnswer, CatalogQuery};
 use crate::links::Links;
 use crate::peers::{Peers, PeersSnapshot};
 use crate::penalties::Penalties;
+use crate::served::{Document, OpenDocumentError, Served};
 use crate::session::{Applied, SessionSettings};
 use crate::visits::Visits;
 
@@ -30,6 +36,8 @@ pub struct TransportSettings {
     pub backoff: BackoffSettings,
     /// Most inbound peers at a time.
     pub peers_max: usize,
+    /// Most documents that are open at a time; at most [`DOCUMENTS_MAX`].
+    pub documents_max: usize,
     /// How long a connection may take to be made, its WebSocket handshake included.
     pub connect_ms: u64,
     /// How long the goodbye of a session may take.
@@ -60,6 +68,7 @@ impl Default for TransportSettings {
             session: SessionSettings::default(),
             backoff: BackoffSettings::default(),
             peers_max: 1_024,
+            documents_max: DOCUMENTS_MAX,
             connect_ms: 10_000,
             close_ms: 1_000,
             speaks_v1: true,
@@ -89,6 +98,8 @@ pub struct Identity {
     pub gate: Arc<dyn Gate>,
     /// Carries out what peers want.
     pub calls: Arc<dyn CallHandler>,
+    /// Keeps documents that are not open, and opens them when peers have something new.
+    pub host: Arc<dyn DocumentHost>,
 }
 
 /// Gives 32 fresh random bytes; none if the system has none to give.
@@ -103,7 +114,8 @@ pub struct Transport {
 
 impl Transport {
     /// Builds the transport of some replicas. Nothing happens until a peer comes or is dialled. Cancelling `stop`
-    /// ends all sessions in an orderly way; see [`Transport::stopped`].
+    /// ends all sessions in an orderly way; see [`Transport::stopped`]. More documents may be opened later, and these
+    /// be closed; their places are those in the list. Of two replicas of one document the first counts.
     ///
     /// Without an identity the node speaks version 1 alone. That version carries the default document; a node
     /// without it has no sessions of version 1.
@@ -115,10 +127,15 @@ impl Transport {
         settings: TransportSettings,
         stop: CancellationToken,
     ) -> Self {
-        let documents = sources.into_iter().map(Document::new).collect();
+        let served = Served::default();
+        for source in sources {
+            // More than the limit were not asked for.
+            let _ = served.open(source, usize::MAX);
+        }
         let hub = Hub {
             heavy: Arc::new(Semaphore::new(settings.heavy_jobs_max.max(1))),
-            documents,
+            served,
+            kept: Kept::default(),
             identity,
             wall,
             settings,
@@ -131,6 +148,44 @@ impl Transport {
             next_origin: AtomicU64::new(1),
         };
         Self { hub: Arc::new(hub) }
+    }
+
+    /// Serves another document, and tells all peers. Those that serve it, too, exchange with this node what they lack;
+    /// those of version 1 hear nothing. Returns the document's place, by which [`Transport::held_by`] knows it: no other
+    /// document gets the same, nor does this one when it is opened again.
+    ///
+    /// # Errors
+    /// [`OpenDocumentError`]; nothing was changed.
+    pub fn open_document(&self, source: Arc<dyn SyncSource>) -> Result<usize, OpenDocumentError> {
+        let id = source.document();
+        let place = self.hub.served.open(source, self.hub.settings.documents_max.min(DOCUMENTS_MAX))?;
+        self.hub.kept.changed(&id);
+        Ok(place)
+    }
+
+    /// Serves a document no longer. Waits for a batch of it that is being applied at this moment; what else is on its way
+    /// from peers is dropped. Returns what the replica held, as [`root`](gangline_wire::v2::root) has it: the host's to
+    /// keep, for [`DocumentHost::stored`]. None if the document is not open.
+    ///
+    /// Peers that have not heard all of it are told, and may open it in turn.
+    pub fn close_document(&self, id: DocumentId) -> Option<Digest> {
+        let (document, root) = self.hub.served.close(&id, self.hub.settings.session.news_max)?;
+        self.hub.links.forget(document.place);
+        self.hub.kept.changed(&id);
+        Some(root)
+    }
+
+    /// Returns the place of a document that is open.
+    #[must_use]
+    pub fn place_of(&self, id: &DocumentId) -> Option<usize> {
+        self.hub.served.place_of(id)
+    }
+
+    /// Tells peers that this node keeps something new of a document that is not open: their hosts may open it, and then
+    /// this node's is asked to.
+    pub fn tell_stored(&self, document: HeldDocument) {
+        self.hub.kept.changed(&document.id);
+        self.hub.served.tell_stored(document, self.hub.settings.session.news_max);
     }
 
     /// Returns how it goes with each peer.
@@ -153,53 +208,9 @@ impl fmt::Debug for Transport {
     }
 }
 
-fn raise(durable: &watch::Sender<LogSeq>, seq: LogSeq) {
-    durable.send_if_modified(|known| {
-        let is_more = seq > *known;
-        if is_more {
-            *known = seq;
-        }
-        is_more
-    });
-}
-
-/// A document, as all sessions share it.
-pub(crate) struct Document {
-    pub(crate) source: Arc<dyn SyncSource>,
-    pub(crate) durable: watch::Sender<LogSeq>,
-    pub(crate) evictions: broadcast::Sender<Arc<[Digest]>>,
-    _subscription: Subscription,
-}
-
-impl Document {
-    fn new(source: Arc<dyn SyncSource>) -> Self {
-        let (durable, _) = watch::channel(source.durable());
-        let subscription = source.subscribe(Box::new({
-            let durable = durable.clone();
-            move |seq| raise(&durable, seq)
-        }));
-        // The log may have grown between the two lines above.
-        raise(&durable, source.durable());
-        Self { source, durable, evictions: broadcast::Sender::new(64), _subscription: subscription }
-    }
-
-    /// Applies a batch, and tells all sessions of what the causal queue evicted for it.
-    pub(crate) fn apply(&self, now_ms: u64, origin: OriginId, changes: Vec<Change>) -> Verdict {
-        let (batch, ticket) = match self.source.apply(now_ms, origin, changes.clone()) {
-            Ok(both) => both,
-            Err(ApplyError::Busy { .. }) => return Verdict::Busy(changes),
-            Err(error) => return Verdict::Failed(error.to_string()),
-        };
-        if !batch.evicted.is_empty() {
-            // Fails only when there is no session, and so nobody to tell.
-            let _ = self.evictions.send(batch.evicted.as_slice().into());
-        }
-        Verdict::Taken(Applied { states: batch.states, evicted: batch.evicted }, ticket)
-    }
-}
-
 pub(crate) struct Hub {
-    pub(crate) documents: Vec<Document>,
+    pub(crate) served: Served,
+    kept: Kept,
     pub(crate) identity: Option<Identity>,
     pub(crate) settings: TransportSettings,
     pub(crate) stop: CancellationToken,
@@ -223,22 +234,27 @@ impl Hub {
         OriginId(self.next_origin.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The place of the document that version 1 carries.
-    pub(crate) fn board(&self) -> Option<usize> {
-        self.documents.iter().position(|document| document.source.document() == DocumentId::DEFAULT)
+    /// The document that version 1 carries.
+    pub(crate) fn board(&self) -> Option<Arc<Document>> {
+        self.document(self.served.place_of(&DocumentId::DEFAULT)?)
     }
 
     /// A document by its place.
-    pub(crate) fn document(&self, at: usize) -> Option<&Document> {
-        self.documents.get(at)
+    pub(crate) fn document(&self, at: usize) -> Option<Arc<Document>> {
+        self.served.document(at)
     }
 
     /// Applies a batch to a document.
     pub(crate) fn apply(&self, at: usize, origin: OriginId, changes: Vec<Change>) -> Verdict {
         match self.document(at) {
             Some(document) => document.apply(self.now_ms(), origin, changes),
-            None => Verdict::Failed("no such document".to_owned()),
+            None => Verdict::Gone,
         }
+    }
+
+    /// Looks up what this node keeps and does not serve. May block.
+    pub(crate) fn look_up(&self, host: &dyn DocumentHost, query: CatalogQuery) -> CatalogAnswer {
+        self.kept.look_up(host, &self.served, query)
     }
 }
 
@@ -247,4 +263,6 @@ pub(crate) enum Verdict {
     Taken(Applied, Ticket),
     Busy(Vec<Change>),
     Failed(String),
+    /// The document is not served any more.
+    Gone,
 }

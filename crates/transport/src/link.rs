@@ -13,30 +13,45 @@
 //! chains part, and where they do is searched (`search.rs`). From then on a document's durable log is told as it
 //! grows. Sending is a pull from the log, receiving a pull from the socket: what is in memory is one batch each way,
 //! whatever the peer does, and a slow peer is a number that grows late.
+//!
+//! Documents come and go meanwhile (`serving.rs`). What one side holds and the other does not serve is offered to the
+//! other's host (`offers.rs`); what neither serves is compared when the two meet (`catalog.rs`).
 
 mod calls;
+mod catalog;
 mod document;
+mod documents;
 mod effect;
 mod give;
+mod greeting;
 mod incoming;
+mod offers;
 mod query;
 mod search;
+mod serving;
 mod take;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 use bft_json_crdt::{AuthorId, DocumentId, Keypair};
 use bytes::Bytes;
 use gangline_doc::{LogSeq, OriginId};
-use gangline_wire::v2::{self, Frame, Hello, HelloDocument, RefuseCode, Transcript};
+use gangline_wire::v2::{self, Frame, RefuseCode};
 
 use self::calls::Calls;
-use self::document::{Document, Question, Step};
+pub(crate) use self::catalog::sorted;
+pub use self::catalog::{CatalogAnswer, CatalogQuery, look_up};
+use self::document::Question;
+use self::documents::Documents;
 pub use self::effect::{LinkEffect, LinkInput, LinkNotice};
+use self::greeting::Greeting;
 use self::incoming::Content;
 pub use self::incoming::{Incoming, understand};
+use self::offers::Offers;
 pub use self::query::{Answer, Query, answer};
+use self::serving::{Named, Serving};
 use self::take::Taking;
 use crate::gate::PeerRights;
 use crate::session::{BadFrames, CloseReason, Liveness, Millis, Pending, SessionSettings, SessionStats};
@@ -56,11 +71,26 @@ pub struct LinkStart {
     /// The name of the encrypted channel, if there is one that ends in this program.
     pub channel: Option<[u8; 32]>,
     /// The documents, and how much of each log is durable.
-    pub documents: Vec<(DocumentId, LogSeq)>,
+    pub documents: Vec<LinkDocument>,
+    /// Documents come and go while the link is up; not so at nodes from before they did.
+    pub opens_documents: bool,
+    /// This node has a host, which keeps documents that are not served.
+    pub hosts: bool,
     /// Grants to this node's own key, shown before the other side has proved its key.
     pub credentials: Vec<Bytes>,
     /// Grants and revocations to tell from then on.
     pub records: Vec<Bytes>,
+}
+
+/// A document that a node serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkDocument {
+    /// What it goes by between a link and its shell. What comes later gets another one, also if it is the same document.
+    pub place: usize,
+    /// The document.
+    pub id: DocumentId,
+    /// How much of its log is durable.
+    pub durable: LogSeq,
 }
 
 /// The session with one peer that speaks version 2.
@@ -69,9 +99,16 @@ pub struct Link {
     keypair: Keypair,
     start: LinkStart,
     started: Millis,
-    documents: Vec<Document>,
-    /// By the peer's number of a document, this node's.
-    numbers: Vec<Option<usize>>,
+    documents: Documents,
+    serving: Serving,
+    offers: Offers,
+    catalog: catalog::Comparing,
+    /// Documents that are being read for the other side.
+    giving: BTreeSet<usize>,
+    /// Documents that owe an acknowledgement.
+    to_acknowledge: BTreeSet<usize>,
+    /// Whose changes the other side takes, as it said last: the same for all documents, most of the time.
+    takes: Option<Arc<BTreeSet<AuthorId>>>,
     greeting: Greeting,
     rights: PeerRights,
     inbox: VecDeque<Incoming>,
@@ -80,8 +117,6 @@ pub struct Link {
     outbox: VecDeque<Bytes>,
     is_sending: bool,
     sending_since: Millis,
-    /// Whose turn it is to be given or told.
-    turn: usize,
     presence: Option<Bytes>,
     calls: Calls,
     pending: Pending,
@@ -96,28 +131,22 @@ pub struct Link {
     closed: Option<CloseReason>,
 }
 
-/// How far the two have introduced themselves.
-#[derive(Debug, Default)]
-struct Greeting {
-    said: Option<Vec<u8>>,
-    heard: Option<(Hello, Bytes)>,
-    transcript: Option<Transcript>,
-    is_asking: bool,
-    has_shown: bool,
-    peer: Option<AuthorId>,
-}
-
 impl Link {
     /// Starts a link over a socket that is open.
     #[must_use]
     pub fn new(now: Millis, keypair: Keypair, start: LinkStart, settings: SessionSettings) -> Self {
-        let documents =
-            start.documents.iter().map(|(id, durable)| Document::new(*id, *durable)).collect::<Vec<_>>();
+        let mut start = start;
+        let documents = std::mem::take(&mut start.documents);
         let mut link = Self {
             keypair,
             started: now,
-            documents,
-            numbers: Vec::new(),
+            documents: Documents::default(),
+            serving: Serving::default(),
+            offers: Offers::default(),
+            catalog: catalog::Comparing::default(),
+            giving: BTreeSet::new(),
+            to_acknowledge: BTreeSet::new(),
+            takes: None,
             greeting: Greeting::default(),
             rights: PeerRights { read: false, write: false, name: None },
             inbox: VecDeque::new(),
@@ -126,7 +155,6 @@ impl Link {
             outbox: VecDeque::new(),
             is_sending: false,
             sending_since: now,
-            turn: 0,
             presence: None,
             calls: Calls::default(),
             pending: Pending::default(),
@@ -141,8 +169,8 @@ impl Link {
             start,
             settings,
         };
-        for document in 0..link.documents.len() {
-            link.ask(document, Question::Survey, Query::Survey);
+        for LinkDocument { place, id, durable } in documents {
+            link.opened(place, id, durable);
         }
         link.advance(now);
         link
@@ -162,19 +190,33 @@ impl Link {
                     self.inbox.extend(frames);
                 }
             }
-            LinkInput::Answered(document, answer) => self.answered(document, answer),
+            LinkInput::Answered(place, answer) => self.answered(now, place, answer),
+            LinkInput::Gone(place) => self.gone(now, place),
             LinkInput::Applied(Ok(applied)) => self.applied(now, &applied),
-            LinkInput::Busy(changes) => self.taking.busy(now, changes, &self.settings),
+            LinkInput::Busy(changes) => self.busy(now, changes),
             LinkInput::Stored(Ok(())) => self.stored(now),
-            LinkInput::Entries(document, Ok(entries)) => self.entries(document, entries),
+            LinkInput::Entries(place, Ok(entries)) => self.entries(place, entries),
+            // A document that is closed is nobody's concern any more.
+            LinkInput::Entries(place, Err(_)) if self.documents.get(place).is_none() => self.gone(now, place),
+            LinkInput::Applied(Err(_)) | LinkInput::Stored(Err(_)) if self.is_taking_for_nobody() => {
+                self.untaken(now);
+            }
             LinkInput::Applied(Err(error))
             | LinkInput::Stored(Err(error))
             | LinkInput::Entries(_, Err(error)) => self.close(CloseReason::StoreFailed { error }),
+            LinkInput::Opened(LinkDocument { place, id, durable }) => self.opened(place, id, durable),
+            LinkInput::Closed { document, root, durable } => {
+                self.closed_here(now, document, root, durable);
+            }
+            LinkInput::News(documents) => documents.into_iter().for_each(|held| self.tell_of(held)),
+            LinkInput::ManyNews => self.show_catalog(),
+            LinkInput::Offered { later } => self.offered(now, &later),
+            LinkInput::LookedUp(answer) => self.looked_up(now, answer),
             LinkInput::Sent => {
                 self.is_sending = false;
                 self.liveness.spoke(now);
             }
-            LinkInput::Admitted(verdict) => self.admitted(verdict),
+            LinkInput::Admitted(verdict) => self.admitted(now, verdict),
             LinkInput::Served { id, result } => self.served(id, result),
             LinkInput::Released(digests) => {
                 if let Some(reason) = self.pending.checked(now, &digests, &self.settings) {
@@ -195,8 +237,13 @@ impl Link {
             LinkInput::Records(records) => self.tell_records(records),
             LinkInput::AskAgain => {
                 self.effects.extend(self.greeting.peer.map(LinkEffect::Admit));
-                let shared = self.documents.iter_mut().filter(|document| document.is_shared);
-                shared.for_each(|document| document.must_ask_again = true);
+                let shared = self.documents.iter().filter(|(_, document)| document.is_shared());
+                let shared: Vec<usize> = shared.map(|(place, _)| place).collect();
+                for document in shared {
+                    if let Some(document) = self.documents.get_mut(document) {
+                        document.talk().must_ask_again = true;
+                    }
+                }
             }
             LinkInput::Call { id, method, body } => self.call(id, method, body),
             LinkInput::Traffic { received, written } => {
@@ -232,6 +279,9 @@ impl Link {
             self.greeting.peer.is_none().then(|| self.started.plus(self.settings.hello_ms)),
             self.taking.deadline(),
             self.pending.deadline(&self.settings),
+            self.serving.deadline(),
+            self.offers_deadline(),
+            self.catalog_deadline(),
             self.stops_at,
         ];
         deadlines.into_iter().flatten().min()
@@ -258,7 +308,7 @@ impl Link {
     /// Returns how many entries of the logs the peer has not been told.
     #[must_use]
     pub fn behind(&self) -> u64 {
-        self.documents.iter().map(Document::behind).sum()
+        self.documents.behind()
     }
 
     /// Returns how many changes of this link are known to wait for others.
@@ -289,115 +339,6 @@ impl Link {
 
     fn say(&mut self, frame: &Frame) {
         self.outbox.push_back(v2::encode(frame).into());
-    }
-
-    /// Says hello once it is known, and on disk, what there is to say.
-    fn greet(&mut self) {
-        let is_ready = |document: &Document| {
-            !matches!(document.question, Question::Survey) && document.durable >= document.end
-        };
-        if self.greeting.said.is_none() && self.documents.iter().all(is_ready) {
-            let documents = self.documents.iter();
-            let hello = Hello {
-                key: self.keypair.author(),
-                nonce: self.start.nonce,
-                is_bound: self.start.channel.is_some(),
-                documents: documents.map(|it| HelloDocument { id: it.id, root: it.root }).collect(),
-            };
-            let bytes = v2::encode(&Frame::Hello(hello));
-            self.outbox.push_back(bytes.clone().into());
-            self.greeting.said = Some(bytes);
-        }
-        if self.greeting.transcript.is_none()
-            && let (Some(said), Some((heard, bytes))) = (&self.greeting.said, &self.greeting.heard)
-        {
-            let channel = self.start.channel.filter(|_| heard.is_bound);
-            let transcript = match self.start.is_dialer {
-                true => Transcript::new(said, bytes, channel),
-                false => Transcript::new(bytes, said, channel),
-            };
-            let signature = self.keypair.sign(&transcript.message(self.start.is_dialer));
-            self.greeting.transcript = Some(transcript);
-            // Whoever dials shows its grants before its key is judged: by them it may be let in.
-            if self.start.is_dialer {
-                let credentials = std::mem::take(&mut self.start.credentials);
-                if !credentials.is_empty() {
-                    self.say(&Frame::Records(credentials));
-                }
-            }
-            self.say(&Frame::Proof(signature));
-        }
-    }
-
-    fn hello(&mut self, hello: Hello, bytes: Bytes) {
-        if self.greeting.heard.is_some() {
-            return self.broken("a second hello");
-        }
-        self.greeting.heard = Some((hello, bytes));
-    }
-
-    fn proof(&mut self, signature: &[u8; 64]) {
-        let (Some((hello, _)), Some(transcript)) = (&self.greeting.heard, &self.greeting.transcript) else {
-            return self.broken("a proof before the hellos");
-        };
-        if self.greeting.peer.is_some() {
-            return self.broken("a second proof");
-        }
-        let key = hello.key;
-        if !key.verify(&transcript.message(!self.start.is_dialer), signature) {
-            return self.refuse(RefuseCode::BadProof, "the proof is not that of the key in the hello".into());
-        }
-        self.greeting.is_asking = true;
-        self.effects.push_back(LinkEffect::Admit(key));
-    }
-
-    fn admitted(&mut self, verdict: Result<PeerRights, String>) {
-        self.greeting.is_asking = false;
-        let rights = match verdict {
-            Ok(rights) => rights,
-            Err(reason) => return self.refuse(RefuseCode::NotTrusted, reason),
-        };
-        if self.greeting.peer.is_some() {
-            // Trust changed, and the peer may stay.
-            self.rights = rights;
-            return;
-        }
-        let Some((hello, _)) = &self.greeting.heard else { return };
-        let (peer, theirs) = (hello.key, hello.documents.clone());
-        self.greeting.peer = Some(peer);
-        let name = rights.name.clone();
-        self.rights = rights;
-        self.effects.push_back(LinkEffect::Notice(LinkNotice::Established { peer, name }));
-        let records = std::mem::take(&mut self.start.records);
-        self.tell_records(records);
-        for document in theirs {
-            let ours = self.documents.iter().position(|own| own.id == document.id);
-            self.numbers.push(ours);
-            let Some((at, own)) = ours.and_then(|at| Some((at, self.documents.get_mut(at)?))) else {
-                continue;
-            };
-            own.is_shared = true;
-            if own.root == document.root {
-                own.step = Step::Live;
-                own.cursor = own.end;
-                own.has_their_end = true;
-                own.has_their_final_end = true;
-                own.theirs = own.vector.clone();
-                let vector = own.vector.clone();
-                self.effects.push_back(LinkEffect::Notice(LinkNotice::Acked { document: at, vector }));
-            } else {
-                own.step = Step::Comparing;
-                self.say_vector(at);
-            }
-        }
-    }
-
-    fn tell_records(&mut self, records: Vec<Bytes>) {
-        if records.is_empty() || self.greeting.peer.is_none() {
-            self.start.records.extend(records);
-            return;
-        }
-        self.say(&Frame::Records(records));
     }
 
     /// Goes through what came, up to something that has to be done first.
@@ -431,12 +372,10 @@ impl Link {
                     self.effects.push_back(LinkEffect::Learn(records));
                 }
                 Content::Frame(_) | Content::Ops(_) if !is_open => self.broken("a frame before its proof"),
-                Content::Ops(changes) => {
-                    match self.documents.iter().position(|document| document.id == DocumentId::DEFAULT) {
-                        Some(board) => self.take(now, board, changes),
-                        None => self.count_bad(now, "an op of the board, which is not here".to_owned()),
-                    }
-                }
+                Content::Ops(changes) => match self.documents.place_of(&DocumentId::DEFAULT) {
+                    Some(board) => self.take(now, board, None, changes),
+                    None => self.count_bad(now, "an op of the board, which is not here".to_owned()),
+                },
                 Content::Frame(frame) => self.frame(now, frame),
             }
         }
@@ -444,41 +383,70 @@ impl Link {
 
     fn frame(&mut self, now: Millis, frame: Frame) {
         match frame {
-            Frame::Vector { document, vector, accepts } => self.vector(document, vector, accepts),
-            Frame::Changes { document, changes } => match self.shared(document) {
-                Some(document) => self.take(now, document, changes),
-                None => self.broken("changes of a document that is not shared"),
+            Frame::Vector { document, .. }
+            | Frame::Changes { document, .. }
+            | Frame::End { document, .. }
+            | Frame::Ask { document, .. }
+            | Frame::Have { document, .. }
+            | Frame::Ack { document, .. }
+            | Frame::Held { document, .. } => match self.named(document) {
+                Named::Shared(place) => self.about(now, place, frame),
+                // It was on its way when this side closed the document. What it brought is still to be had.
+                Named::Over(id) if matches!(frame, Frame::Changes { .. }) => self.offer(id, None),
+                Named::Over(_) => {}
+                Named::Nothing => self.broken("a frame about a document that is not shared"),
             },
-            Frame::End { document, is_final, vector } => self.their_end(document, is_final, &vector),
-            Frame::Ask { document, author, digests } => self.asked(document, author, digests),
-            Frame::Have { document, author, held } => self.have(document, author, &held),
-            Frame::Ack { document, vector } => {
-                if let Some(document) = self.shared(document) {
-                    self.effects.push_back(LinkEffect::Notice(LinkNotice::Acked { document, vector }));
-                }
-            }
-            Frame::Held { document, authors } => {
-                if let Some(document) = self.shared(document) {
-                    if let Some(document) = self.documents.get_mut(document) {
-                        document.not_taken.extend(&authors);
-                    }
-                    let authors = authors.into_iter().collect();
-                    self.effects.push_back(LinkEffect::Notice(LinkNotice::HeldThere { document, authors }));
-                }
-            }
             Frame::Presence(presence) => {
                 self.effects.push_back(LinkEffect::Notice(LinkNotice::Presence(presence)));
             }
             Frame::Call { id, method, body } => self.called(id, method, body),
             Frame::Reply { id, is_done, body } => self.replied(id, is_done, body),
             Frame::Records(records) => self.effects.push_back(LinkEffect::Learn(records)),
+            Frame::Open { .. } | Frame::Close { .. } | Frame::News(_) | Frame::Catalog(_)
+                if !self.greeting.may_open =>
+            {
+                self.broken("a frame that one of the two does not know");
+            }
+            Frame::Open { document, answers } => self.open(now, document, answers),
+            Frame::Close { document } => self.close_number(now, document),
+            Frame::News(document) => self.news(now, document),
+            Frame::Catalog(catalog) => self.catalog(now, catalog),
             Frame::Hello(_) | Frame::Proof(_) | Frame::Refuse { .. } => {}
         }
     }
 
-    fn shared(&self, number: u32) -> Option<usize> {
-        let at = (*self.numbers.get(number as usize)?)?;
-        self.documents.get(at).filter(|document| document.is_shared).map(|_| at)
+    /// A frame about a document that the two share.
+    fn about(&mut self, now: Millis, place: usize, frame: Frame) {
+        match frame {
+            Frame::Vector { vector, accepts, .. } => self.vector(place, vector, accepts),
+            Frame::Changes { document, changes } => self.take(now, place, Some(document), changes),
+            Frame::End { is_final, vector, .. } => self.their_end(place, is_final, &vector),
+            Frame::Ask { author, digests, .. } => self.asked(place, author, digests),
+            Frame::Have { author, held, .. } => self.have(place, author, &held),
+            Frame::Ack { vector, .. } => {
+                let notice = LinkNotice::Acked { document: place, vector };
+                self.effects.push_back(LinkEffect::Notice(notice));
+            }
+            Frame::Held { authors, .. } => {
+                if let Some(document) = self.documents.get_mut(place) {
+                    document.talk().not_taken.extend(&authors);
+                }
+                let authors = authors.into_iter().collect();
+                let notice = LinkNotice::HeldThere { document: place, authors };
+                self.effects.push_back(LinkEffect::Notice(notice));
+            }
+            Frame::Hello(_)
+            | Frame::Proof(_)
+            | Frame::Presence(_)
+            | Frame::Call { .. }
+            | Frame::Reply { .. }
+            | Frame::Records(_)
+            | Frame::Refuse { .. }
+            | Frame::Open { .. }
+            | Frame::Close { .. }
+            | Frame::News(_)
+            | Frame::Catalog(_) => {}
+        }
     }
 
     fn count_bad(&mut self, now: Millis, reason: String) {
@@ -511,7 +479,8 @@ impl Link {
         if let Some((document, changes)) = self.taking.retry(now) {
             self.effects.push_back(LinkEffect::Apply(document, changes));
         }
-        let due = self.pending.check_due(now, &self.settings);
+        self.tick_serving(now);
+        let due = self.pending.check(now, &self.settings);
         self.effects.extend(due.map(LinkEffect::CheckPending));
     }
 
@@ -523,13 +492,16 @@ impl Link {
         self.greet();
         self.read_inbox(now);
         if self.greeting.peer.is_some() && self.last_words.is_none() {
-            self.give();
+            self.give(now);
+            self.say_serving(now);
+            self.ask_host(now);
+            self.go_through_catalog(now);
         }
         self.flush(now);
         if self.closed.is_some() {
             return;
         }
-        let is_level = self.greeting.peer.is_some() && self.documents.iter().all(Document::is_level);
+        let is_level = self.documents.are_level() && self.greeting.peer.is_some();
         if !self.is_caught_up && is_level {
             self.is_caught_up = true;
             self.effects.push_back(LinkEffect::Notice(LinkNotice::CaughtUp));

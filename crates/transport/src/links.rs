@@ -1,7 +1,7 @@
 //! The links of version 2 that are up: to call peers, to tell them, and to know what they hold on disk.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bft_json_crdt::json_crdt::VersionVector;
 use bft_json_crdt::{AuthorId, Digest};
@@ -66,6 +66,13 @@ impl Links {
             up.held.insert(document, tips.clone());
         }
         self.news.send_modify(|news| *news += 1);
+    }
+
+    /// A document is not served any more.
+    pub(crate) fn forget(&self, document: usize) {
+        for up in self.lock().values_mut() {
+            up.held.remove(&document);
+        }
     }
 
     pub(crate) fn present(&self, id: u64, presence: Bytes) {
@@ -148,7 +155,8 @@ impl Transport {
     }
 
     /// Waits until `count` nodes beside this one hold a change of this node's own on disk, and returns how many
-    /// do, after `limit_ms` in any case. `tip` is the change, by its seq and digest.
+    /// do, after `limit_ms` in any case. `document` is its place, `tip` the change, by its seq and digest. Of a document
+    /// that was closed nobody is known to hold anything.
     pub async fn held_by(&self, document: usize, tip: (u64, Digest), count: usize, limit_ms: u64) -> usize {
         let until = Instant::now() + Duration::from_millis(limit_ms);
         let mut news = self.hub.links.news.subscribe();
@@ -176,7 +184,9 @@ impl Hub {
 
     /// How many nodes beside this one hold a change of this node's own on disk.
     fn holders(&self, document: usize, (seq, digest): (u64, Digest)) -> usize {
-        let Some(source) = self.document(document).map(|document| &document.source) else { return 0 };
+        let Some(source) = self.document(document).map(|document| Arc::clone(&document.source)) else {
+            return 0;
+        };
         let held: Vec<(AuthorId, Vec<(u64, Digest)>)> = {
             let links = self.links.lock();
             links.values().filter_map(|up| Some((up.peer, up.held.get(&document)?.clone()))).collect()

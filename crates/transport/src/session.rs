@@ -217,7 +217,7 @@ impl Session {
         let Verdict { waiting, bad, is_evicted } = self.inbound.applied(&applied.states, &mut self.stats);
         let mut held_back = 0;
         for (change, is_untrusted) in waiting {
-            match self.pending.note(now, &change, is_untrusted) {
+            match self.pending.note(now, 0, &change, is_untrusted) {
                 true => held_back += 1,
                 false => self.stats.pending_ops += 1,
             }
@@ -282,7 +282,10 @@ impl Session {
             self.effects.push_back(Effect::Ping);
         }
         self.effects.extend(self.inbound.retry(now));
-        self.effects.extend(self.pending.check(now, &self.settings));
+        if let Some(waiting) = self.pending.check(now, &self.settings) {
+            let digests = waiting.into_iter().map(|(_, digest)| digest).collect();
+            self.effects.push_back(Effect::CheckPending(digests));
+        }
     }
 
     /// Goes on sending, or ends a session that has sent all it will.

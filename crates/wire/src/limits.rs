@@ -21,8 +21,14 @@ pub const BAD_OPS_KEPT_MAX: usize = 8;
 /// speaks another language, or wants to keep this node busy.
 pub const BAD_OPS_MAX: u64 = 1_000;
 
-/// Most documents in a hello.
+/// Most documents in a hello, and most that a side may serve at a time.
 pub const DOCUMENTS_MAX: usize = 4_096;
+
+/// How many documents a side may open on one connection: each takes a number, and none is used again.
+pub const DOCUMENT_NUMBERS_MAX: u32 = 1 << 28;
+
+/// Most documents in one page of a catalog.
+pub const PAGE_DOCUMENTS_MAX: usize = 1_024;
 
 /// Most authors in a version vector, and in a list of authors. Of those left out a peer gives all it has.
 pub const VECTOR_AUTHORS_MAX: usize = 65_536;

@@ -1,46 +1,70 @@
 //! One document of a link: who lacks what, and how far it has been told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bft_json_crdt::json_crdt::{Holdings, VersionVector};
 use bft_json_crdt::{AuthorId, Change, Digest, DocumentId};
 use gangline_doc::LogSeq;
 
 use super::search::Search;
+use crate::session::Millis;
 
-/// A document of this node, as one link sees it.
+/// A document of this node, as one link sees it. Small: what only a conversation needs is in [`Talk`].
 pub(super) struct Document {
     pub(super) id: DocumentId,
+    /// This side's number of it, once that was said.
+    pub(super) number: Option<u32>,
+    /// The other side's number of it: the two share the document until one of them closes its number.
+    pub(super) theirs: Option<u32>,
+    pub(super) saying: Saying,
+    /// When the other side was last told of it, who did not serve it.
+    pub(super) offered_at: Option<Millis>,
+    /// What the replica held when it was last looked at.
     pub(super) root: Digest,
-    pub(super) vector: VersionVector,
-    /// The vector when the two were compared: what is given reaches as far, at least.
-    pub(super) promise: VersionVector,
-    /// Whose changes this node takes.
-    pub(super) accepts: Option<BTreeSet<AuthorId>>,
-    /// The other side has it as well, and may read it.
-    pub(super) is_shared: bool,
     pub(super) durable: LogSeq,
-    /// What the log held when the two were compared.
+    /// The length of the log with what the replica held then.
     pub(super) end: LogSeq,
-    /// The next entry that is to be told.
+    /// The next entry that is to be told. Of a document that is not shared: up to where the other side has heard of it.
     pub(super) cursor: LogSeq,
-    pub(super) theirs: VersionVector,
-    /// Whose changes the other side takes.
-    pub(super) takes: Option<BTreeSet<AuthorId>>,
-    /// Authors whose changes the other side said it holds back.
-    pub(super) not_taken: BTreeSet<AuthorId>,
     pub(super) step: Step,
     /// A query or a read is under way.
     pub(super) is_busy: bool,
-    pub(super) holdings: Option<Box<Holdings>>,
-    pub(super) settled: BTreeSet<AuthorId>,
-    pub(super) common: Vec<Digest>,
-    pub(super) searches: VecDeque<Search>,
+    pub(super) question: Question,
     /// The other side has said its first end, and all before that is taken in.
     pub(super) has_their_end: bool,
     pub(super) has_their_final_end: bool,
     /// This side has asked for what is missing once more.
     pub(super) has_asked_again: bool,
+    /// A batch of the other side was not taken in any more: the document is about to be closed.
+    pub(super) is_cut_short: bool,
+    /// This side has found nothing to ask for. If the other side has, it wants to be asked as well.
+    pub(super) owes_vector: bool,
+    /// None while there is nothing to talk about.
+    pub(super) talk: Option<Box<Talk>>,
+    /// As it went into the sums of [`Documents`](super::documents::Documents).
+    pub(super) counted: Counted,
+    pub(super) lists: Lists,
+}
+
+/// What two sides have to say about a document that they share.
+#[derive(Default)]
+pub(super) struct Talk {
+    /// What the replica held when it was last looked at.
+    pub(super) vector: VersionVector,
+    /// Whose changes it took then.
+    pub(super) accepts: Option<BTreeSet<AuthorId>>,
+    /// What it held when the two were compared: what is given reaches as far, at least.
+    pub(super) promise: VersionVector,
+    pub(super) theirs: VersionVector,
+    /// Whose changes the other side takes.
+    pub(super) takes: Option<Arc<BTreeSet<AuthorId>>>,
+    /// Authors whose changes the other side said it holds back.
+    pub(super) not_taken: BTreeSet<AuthorId>,
+    pub(super) holdings: Option<Box<Holdings>>,
+    pub(super) settled: BTreeSet<AuthorId>,
+    pub(super) common: Vec<Digest>,
+    pub(super) searches: VecDeque<Search>,
     /// Changes that the other side does not take, left out; those that build on them bring them.
     pub(super) left_out: BTreeSet<Digest>,
     /// What is durable of what the other side sent, to be acknowledged.
@@ -49,11 +73,12 @@ pub(super) struct Document {
     pub(super) taken: BTreeMap<AuthorId, (u64, Digest)>,
     /// Questions of the other side: which changes are held here.
     pub(super) asked: VecDeque<(AuthorId, Vec<Digest>)>,
-    pub(super) question: Question,
+    /// The two begin to share the document: this side looks what it holds.
+    pub(super) must_meet: bool,
     /// The other side's vector came, or must be looked at again.
     pub(super) must_compare: bool,
     pub(super) must_ask_again: bool,
-    /// This side's vector is to be said again, once it is durable.
+    /// This side's vector is to be said, once it is durable.
     pub(super) must_say_vector: bool,
     /// What the other side says it gave.
     pub(super) to_check: Option<Vec<(AuthorId, Digest)>>,
@@ -66,11 +91,26 @@ pub(super) struct Document {
     pub(super) told: BTreeMap<AuthorId, (u64, Digest)>,
 }
 
+/// Whether the other side is to be told that this side serves a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saying {
+    /// It was, or has no use for it.
+    Nothing,
+    /// It is, as soon as it may be.
+    Due,
+    /// The replica is looked at, to say what it holds.
+    Looking,
+    /// That is known, and must be on disk.
+    Ready,
+}
+
 /// What this side is doing about the other side's lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing: not shared, or the hellos are under way.
     Apart,
+    /// Looks what it holds itself.
+    Meeting,
     /// Waits for the other side's vector.
     Comparing,
     /// Waits until what is to be given is durable.
@@ -90,7 +130,14 @@ pub(super) enum Step {
 pub(super) enum Question {
     #[default]
     None,
+    /// For the hello.
     Survey,
+    /// To say that it is served.
+    Say,
+    /// To say that it has grown.
+    News,
+    /// To compare what both say they hold.
+    Meet,
     Again,
     Holdings,
     Learn,
@@ -101,49 +148,66 @@ pub(super) enum Question {
     Entries,
 }
 
+/// What a document adds to sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) behind: u64,
+    pub(super) is_unlevel: bool,
+    pub(super) is_unready: bool,
+}
+
+/// The lists of [`Documents`](super::documents::Documents) that a document is in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lists {
+    pub(super) is_touched: bool,
+    pub(super) is_uncounted: bool,
+    pub(super) is_hungry: bool,
+}
+
 impl Document {
     pub(super) fn new(id: DocumentId, durable: LogSeq) -> Self {
         Self {
             id,
+            number: None,
+            theirs: None,
+            saying: Saying::Nothing,
+            offered_at: None,
             root: Digest([0; 32]),
-            vector: VersionVector::new(),
-            promise: VersionVector::new(),
-            accepts: None,
-            is_shared: false,
             durable,
             end: LogSeq::START,
             cursor: LogSeq::START,
-            theirs: VersionVector::new(),
-            takes: None,
-            not_taken: BTreeSet::new(),
             step: Step::Apart,
             is_busy: false,
-            holdings: None,
-            settled: BTreeSet::new(),
-            common: Vec::new(),
-            searches: VecDeque::new(),
+            question: Question::None,
             has_their_end: false,
             has_their_final_end: false,
             has_asked_again: false,
-            left_out: BTreeSet::new(),
-            acks: BTreeMap::new(),
-            taken: BTreeMap::new(),
-            asked: VecDeque::new(),
-            question: Question::None,
-            must_compare: false,
-            must_ask_again: false,
-            must_say_vector: false,
-            to_check: None,
-            is_asking: false,
-            open: BTreeSet::new(),
-            carried: Vec::new(),
-            told: BTreeMap::new(),
+            is_cut_short: false,
+            owes_vector: false,
+            talk: None,
+            counted: Counted::default(),
+            lists: Lists::default(),
         }
+    }
+
+    /// What is talked about, from here on at the latest.
+    pub(super) fn talk(&mut self) -> &mut Talk {
+        self.talk.get_or_insert_default()
+    }
+
+    /// Whether the other side serves it as well, and both know.
+    pub(super) fn is_shared(&self) -> bool {
+        self.theirs.is_some()
     }
 
     /// Whether both sides have told each other all that they held when they met.
     pub(super) fn is_level(&self) -> bool {
-        !self.is_shared || self.step == Step::Live && self.has_their_final_end
+        !self.is_shared() || self.step == Step::Live && self.has_their_final_end
+    }
+
+    /// Whether the other side was told all that is durable here.
+    pub(super) fn is_told(&self) -> bool {
+        self.step == Step::Live && self.cursor >= self.durable
     }
 
     /// How many entries of the log the other side has not been told.
@@ -151,15 +215,66 @@ impl Document {
         match self.step {
             Step::Apart => 0,
             Step::Live => self.durable.0.saturating_sub(self.cursor.0),
-            Step::Comparing | Step::Waiting | Step::Giving | Step::Given | Step::Searching => {
-                self.durable.0.saturating_sub(self.end.0).max(1)
-            }
+            Step::Meeting
+            | Step::Comparing
+            | Step::Waiting
+            | Step::Giving
+            | Step::Given
+            | Step::Searching => self.durable.0.saturating_sub(self.end.0).max(1),
         }
     }
 
+    /// Whether it waits for its replica or the disk before it can stand in a hello.
+    fn is_unready(&self) -> bool {
+        matches!(self.question, Question::Survey) || self.durable < self.end
+    }
+
+    pub(super) fn count(&self) -> Counted {
+        Counted { behind: self.behind(), is_unlevel: !self.is_level(), is_unready: self.is_unready() }
+    }
+
+    /// Ends what the two had to say about it. The number is over as well.
+    pub(super) fn part(&mut self) {
+        *self = Self {
+            saying: self.saying,
+            offered_at: self.offered_at,
+            root: self.root,
+            end: self.end,
+            cursor: self.cursor,
+            is_busy: self.is_busy,
+            counted: self.counted,
+            lists: self.lists,
+            ..Self::new(self.id, self.durable)
+        };
+    }
+
+    /// Frees what is not needed until something happens.
+    pub(super) fn rest(&mut self) {
+        let is_quiet = match self.step {
+            Step::Live => self.has_their_final_end,
+            Step::Apart => matches!(self.saying, Saying::Nothing | Saying::Due),
+            Step::Meeting
+            | Step::Comparing
+            | Step::Waiting
+            | Step::Giving
+            | Step::Given
+            | Step::Searching => false,
+        };
+        if is_quiet && !self.is_busy && self.talk.as_mut().is_some_and(|talk| talk.rest()) {
+            self.talk = None;
+        }
+    }
+}
+
+impl Talk {
     /// Whether the other side takes an author's changes by themselves.
     pub(super) fn is_taken(&self, author: &AuthorId) -> bool {
         !self.not_taken.contains(author) && self.takes.as_ref().is_none_or(|takes| takes.contains(author))
+    }
+
+    /// Whether the other side takes everybody's changes, as far as it has said.
+    pub(super) fn takes_all(&self) -> bool {
+        self.takes.is_none() && self.not_taken.is_empty()
     }
 
     /// What the other side must hold once all is given: all that was compared, of authors that it takes.
@@ -181,6 +296,40 @@ impl Document {
         for (author, tip) in std::mem::take(&mut self.taken) {
             raise(&mut self.acks, author, tip);
         }
+    }
+
+    /// Frees what the comparison needed, and tells whether nothing else is left.
+    ///
+    /// What the other side holds is kept where it does not take everybody's changes: what it does not take may yet
+    /// have to be given to it, and then the two are compared again.
+    fn rest(&mut self) -> bool {
+        if self.must_meet
+            || self.must_compare
+            || self.must_ask_again
+            || self.must_say_vector
+            || self.is_asking
+            || self.to_check.is_some()
+            || !self.asked.is_empty()
+        {
+            return false;
+        }
+        self.vector.clear();
+        self.accepts = None;
+        self.promise.clear();
+        self.holdings = None;
+        self.settled.clear();
+        self.common = Vec::new();
+        self.searches = VecDeque::new();
+        if self.takes_all() {
+            self.theirs.clear();
+            self.told.clear();
+        }
+        self.takes_all()
+            && self.left_out.is_empty()
+            && self.acks.is_empty()
+            && self.taken.is_empty()
+            && self.open.is_empty()
+            && self.carried.is_empty()
     }
 }
 

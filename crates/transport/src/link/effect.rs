@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use bft_json_crdt::json_crdt::VersionVector;
-use bft_json_crdt::{AuthorId, Change, Digest};
+use bft_json_crdt::{AuthorId, Change, Digest, DocumentId};
 use bytes::Bytes;
 use gangline_doc::{Entry, LogSeq, ReadLimit};
+use gangline_wire::v2::HeldDocument;
 
 #[cfg(doc)]
 use super::understand;
-use super::{Answer, Incoming, Query};
+use super::{Answer, CatalogAnswer, CatalogQuery, Incoming, LinkDocument, Query};
 use crate::gate::PeerRights;
+use crate::host::Offer;
 use crate::session::{Applied, CloseReason, Evicted};
 
-/// What a link wants done. Documents go by their place in the list that it was made with.
+/// What a link wants done. Documents go by the place that its shell gave them. Whoever is to ask, read or apply finds
+/// perhaps that the document was closed meanwhile, and answers [`LinkInput::Gone`].
 #[derive(Debug)]
 #[must_use]
 pub enum LinkEffect {
@@ -54,8 +57,12 @@ pub enum LinkEffect {
         /// The answer, or why there is none.
         result: Result<Bytes, String>,
     },
-    /// Look which of these still wait in a document's causal queue; answer [`LinkInput::Released`].
-    CheckPending(Vec<Digest>),
+    /// Look which of these still wait in the causal queue of a document; answer [`LinkInput::Released`].
+    CheckPending(Vec<(usize, Digest)>),
+    /// Ask this node's host about documents of the peer; answer [`LinkInput::Offered`].
+    Offer(Vec<Offer>),
+    /// Look up what this node keeps and does not serve; answer [`LinkInput::LookedUp`].
+    Catalog(CatalogQuery),
     /// Send a ping. Nothing is owed.
     Ping,
     /// Tell whom it concerns. Nothing is owed.
@@ -90,6 +97,30 @@ pub enum LinkInput {
         /// The answer, or why there is none.
         result: Result<Bytes, String>,
     },
+    /// Answers [`LinkEffect::Query`], [`LinkEffect::Read`] and [`LinkEffect::Apply`]: the document is closed.
+    Gone(usize),
+    /// This node serves another document.
+    Opened(LinkDocument),
+    /// This node serves a document no longer.
+    Closed {
+        /// The document.
+        document: usize,
+        /// What it held at last.
+        root: Digest,
+        /// How much of its log was durable.
+        durable: LogSeq,
+    },
+    /// Documents that this node does not serve have grown.
+    News(Vec<HeldDocument>),
+    /// As before, and they are too many to name.
+    ManyNews,
+    /// Answers [`LinkEffect::Offer`].
+    Offered {
+        /// For these the host has no room at present.
+        later: Vec<DocumentId>,
+    },
+    /// Answers [`LinkEffect::Catalog`].
+    LookedUp(CatalogAnswer),
     /// Answers [`LinkEffect::CheckPending`]: those that wait no longer.
     Released(Vec<Digest>),
     /// A document's log has grown to this length.

@@ -1,6 +1,7 @@
 //! What a link asks of a document's replica, and how a shell answers: short reads, one at a time per document.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bft_json_crdt::bundle::Signatures;
 use bft_json_crdt::json_crdt::{Holdings, VersionVector};
@@ -26,7 +27,7 @@ pub enum Query {
         /// Changes that it holds besides.
         common: Vec<Digest>,
         /// Whose changes the peer takes.
-        accepts: Option<BTreeSet<AuthorId>>,
+        accepts: Option<Arc<BTreeSet<AuthorId>>>,
     },
     /// As before, with more that is known now.
     Learn {
@@ -50,6 +51,8 @@ pub enum Query {
     },
     /// Which of these does the replica hold?
     Contains(Vec<Digest>),
+    /// As before, and whose changes does it take?
+    Check(Vec<Digest>),
     /// Which changes stand at these seqs of the chains that end with these tips?
     OnChains(Vec<(Digest, u64)>),
 }
@@ -70,6 +73,8 @@ pub enum Answer {
     Holdings {
         /// What the peer holds.
         holdings: Box<Holdings>,
+        /// What the replica holds, at least.
+        vector: VersionVector,
         /// All that is to be given is durable when the log is this long.
         end: LogSeq,
     },
@@ -86,6 +91,13 @@ pub enum Answer {
     },
     /// To [`Query::Contains`].
     Contains(Vec<bool>),
+    /// To [`Query::Check`].
+    Checked {
+        /// Which it holds.
+        held: Vec<bool>,
+        /// Whose changes it takes.
+        accepts: Option<BTreeSet<AuthorId>>,
+    },
     /// To [`Query::OnChains`].
     OnChains(Vec<Option<Digest>>),
 }
@@ -99,8 +111,10 @@ pub fn answer(source: &dyn SyncSource, query: Query) -> Answer {
             Answer::Survey { vector, end, accepts: source.accepts() }
         }
         Query::Holdings { theirs, common, accepts } => {
-            let (holdings, end) = source.holdings(&theirs, &common, accepts.as_ref());
-            Answer::Holdings { holdings: Box::new(holdings), end }
+            // First: what is given reaches at least as far.
+            let (vector, _) = source.survey();
+            let (holdings, end) = source.holdings(&theirs, &common, accepts.as_deref());
+            Answer::Holdings { holdings: Box::new(holdings), vector, end }
         }
         Query::Learn { mut holdings, theirs, common, settled } => {
             source.learn_holdings(&mut holdings, &theirs, &common, &settled);
@@ -120,6 +134,9 @@ pub fn answer(source: &dyn SyncSource, query: Query) -> Answer {
             Answer::Given { holdings, frame, changes: changes.len() }
         }
         Query::Contains(digests) => Answer::Contains(source.contains(&digests)),
+        Query::Check(digests) => {
+            Answer::Checked { held: source.contains(&digests), accepts: source.accepts() }
+        }
         Query::OnChains(points) => Answer::OnChains(source.on_chains(&points)),
     }
 }

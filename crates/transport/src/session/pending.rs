@@ -5,19 +5,20 @@
 //! whenever they have grown by [`PRUNE_EVERY`], so they stay near what really waits, which the engine's causal
 //! queue bounds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bft_json_crdt::{Change, Digest};
 
-use super::{CloseReason, Effect, Evicted, Millis, SessionSettings};
+use super::{CloseReason, Evicted, Millis, SessionSettings};
 
 /// How many newly waiting ops are noted before the list is compared with the causal queue.
 const PRUNE_EVERY: usize = 1_024;
 
 #[derive(Default)]
 pub(crate) struct Pending {
-    since: BTreeMap<Digest, Millis>,
-    held: BTreeSet<Digest>,
+    /// With the document's place, for a link.
+    since: BTreeMap<Digest, (Millis, usize)>,
+    held: BTreeMap<Digest, usize>,
     oldest: Option<Millis>,
     noted: usize,
     is_checking: bool,
@@ -26,46 +27,48 @@ pub(crate) struct Pending {
 impl Pending {
     /// Tells whether trust holds a change back, or one that it stands on.
     pub(crate) fn is_held(&self, digest: &Digest) -> bool {
-        self.held.contains(digest)
+        self.held.contains_key(digest)
     }
 
-    /// As [`Self::check`], for a link.
-    pub(crate) fn check_due(&mut self, now: Millis, settings: &SessionSettings) -> Option<Vec<Digest>> {
-        match self.check(now, settings) {
-            Some(Effect::CheckPending(digests)) => Some(digests),
-            _ => None,
-        }
-    }
-
-    /// Notes an op that waits. Tells whether trust is what holds it back.
-    pub(crate) fn note(&mut self, now: Millis, change: &Change, is_untrusted: bool) -> bool {
+    /// Notes an op of the document at a place that waits. Tells whether trust is what holds it back.
+    pub(crate) fn note(&mut self, now: Millis, at: usize, change: &Change, is_untrusted: bool) -> bool {
         let digest = change.digest();
         let stands_on_held =
-            || change.prev().iter().chain(change.deps()).any(|past| self.held.contains(past));
+            || change.prev().iter().chain(change.deps()).any(|past| self.held.contains_key(past));
         let is_held = is_untrusted || stands_on_held();
         if is_held {
-            self.held.insert(digest);
+            self.held.insert(digest, at);
         } else {
-            self.since.entry(digest).or_insert(now);
+            self.since.entry(digest).or_insert((now, at));
             self.oldest = Some(self.oldest.map_or(now, |oldest| oldest.min(now)));
         }
         self.noted += 1;
         is_held
     }
 
+    /// Forgets the ops of a document. Tells whether any of them waited for others.
+    pub(crate) fn forget(&mut self, at: usize) -> bool {
+        let before = self.since.len();
+        self.since.retain(|_, (_, place)| *place != at);
+        self.held.retain(|_, place| *place != at);
+        self.oldest = self.since.values().map(|(since, _)| *since).min();
+        self.since.len() < before
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.since.len()
     }
 
-    /// Asks which of the noted ops still wait, when that is due.
-    pub(crate) fn check(&mut self, now: Millis, settings: &SessionSettings) -> Option<Effect> {
+    /// Asks which of the noted ops still wait, when that is due: with the places of their documents.
+    pub(crate) fn check(&mut self, now: Millis, settings: &SessionSettings) -> Option<Vec<(usize, Digest)>> {
         let is_due = self.deadline(settings).is_some_and(|due| now >= due);
         if self.is_checking || !(is_due || self.noted >= PRUNE_EVERY) {
             return None;
         }
         self.is_checking = true;
         self.noted = 0;
-        Some(Effect::CheckPending(self.since.keys().chain(&self.held).copied().collect()))
+        let since = self.since.iter().map(|(digest, (_, at))| (*at, *digest));
+        Some(since.chain(self.held.iter().map(|(digest, at)| (*at, *digest))).collect())
     }
 
     /// Takes the answer: which of the noted ops wait no longer.
@@ -80,8 +83,8 @@ impl Pending {
             self.since.remove(digest);
             self.held.remove(digest);
         }
-        self.oldest = self.since.values().min().copied();
-        let (digest, _) = self.since.iter().find(|(_, since)| now >= since.plus(settings.pending_ms))?;
+        self.oldest = self.since.values().map(|(since, _)| *since).min();
+        let (digest, _) = self.since.iter().find(|(_, (since, _))| now >= since.plus(settings.pending_ms))?;
         Some(CloseReason::DependencyTimeout { digest: *digest, ms: settings.pending_ms })
     }
 

@@ -44,6 +44,17 @@ pub struct SessionSettings {
     pub busy_ms: u64,
     /// How long a session that is being stopped may go on sending what is durable.
     pub drain_ms: u64,
+    /// How often a peer that does not serve a document is told that it has grown, at most.
+    pub news_ms: u64,
+    /// Most documents that a peer is still to be told of by name. With more it is shown the catalog.
+    pub news_max: usize,
+    /// Most documents of a peer that wait for this node's host. Those that do not fit are looked for in the catalog; at
+    /// least a page of one has to fit.
+    pub offers_max: usize,
+    /// When a host that had no room is asked again.
+    pub offer_again_ms: u64,
+    /// How often the catalogs are compared on one connection, at most.
+    pub catalog_ms: u64,
 }
 
 impl Default for SessionSettings {
@@ -67,6 +78,11 @@ impl Default for SessionSettings {
             hello_ms: 10_000,
             busy_ms: 50,
             drain_ms: 3_000,
+            news_ms: 1_000,
+            news_max: 1_024,
+            offers_max: 4_096,
+            offer_again_ms: 500,
+            catalog_ms: 10_000,
         }
     }
 }

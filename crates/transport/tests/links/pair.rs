@@ -12,7 +12,9 @@ use bytes::Bytes;
 use gangline_doc::{LogSeq, OriginId, Replica, ReplicaSettings, SyncSource};
 use gangline_store::MemoryOpLog;
 use gangline_transport::PeerRights;
-use gangline_transport::link::{Link, LinkEffect, LinkInput, LinkNotice, LinkStart, answer, understand};
+use gangline_transport::link::{
+    Link, LinkDocument, LinkEffect, LinkInput, LinkNotice, LinkStart, answer, understand,
+};
 use gangline_transport::session::{Applied, CloseReason, Millis, RawFrame, SessionSettings};
 use gangline_wire::v2::{Frame, decode};
 
@@ -95,7 +97,9 @@ impl Side {
             is_dialer,
             nonce: [n; 32],
             channel,
-            documents: vec![(DOCUMENT, replica.durable())],
+            documents: vec![LinkDocument { place: 0, id: DOCUMENT, durable: replica.durable() }],
+            opens_documents: true,
+            hosts: false,
             credentials: Vec::new(),
             records: Vec::new(),
         };
@@ -184,12 +188,17 @@ impl Side {
                     self.feed(LinkInput::Served { id, result });
                 }
                 LinkEffect::CheckPending(digests) => {
-                    let released = digests.into_iter().filter(|it| !self.replica.is_pending(it)).collect();
+                    let released = digests.into_iter().map(|(_, digest)| digest);
+                    let released = released.filter(|it| !self.replica.is_pending(it)).collect();
                     self.feed(LinkInput::Released(released));
                 }
                 LinkEffect::Notice(notice) => self.notices.push(notice),
                 LinkEffect::Close(reason) => self.closed = Some(reason),
-                LinkEffect::Learn(_) | LinkEffect::Replied { .. } | LinkEffect::Ping => {}
+                LinkEffect::Learn(_)
+                | LinkEffect::Replied { .. }
+                | LinkEffect::Ping
+                | LinkEffect::Offer(_)
+                | LinkEffect::Catalog(_) => {}
             }
         }
     }

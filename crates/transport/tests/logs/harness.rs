@@ -16,7 +16,7 @@ use gangline_lease::{
 };
 use gangline_store::{MemoryEventStore, MemoryLeaseRegistry};
 use gangline_transport::logs::{LogCaller, LogCalls, Member, admits_as, keep_coordinator};
-use gangline_transport::{Identity, OpenGate, PeerUrl, Transport, TransportSettings};
+use gangline_transport::{Identity, NoHost, OpenGate, PeerUrl, Transport, TransportSettings};
 use http_body_util::Empty;
 use hyper::Response;
 use hyper::service::service_fn;
@@ -144,6 +144,7 @@ impl Node {
             nonce: Arc::new(nonce),
             gate: Arc::new(OpenGate),
             calls: Arc::new(LogCalls(desk)),
+            host: Arc::new(NoHost),
         };
         let stop = CancellationToken::new();
         let wall = Arc::new(|| 1_000);

@@ -3,12 +3,14 @@
 use bft_json_crdt::{AuthorId, Change, Digest, DocumentId, bundle};
 use bytes::Bytes;
 
+use super::catalog::{BUCKETS, Catalog, bucket_of};
 use super::codec::Reader;
-use super::frame::{Accepts, Frame, FrameError, Hello, HelloDocument, RefuseCode};
+use super::frame::{Abilities, Accepts, Frame, FrameError, HeldDocument, Hello, RefuseCode};
 use super::kind;
 use crate::limits::{
-    ASK_DIGESTS_MAX, CALL_BYTES_MAX, DOCUMENTS_MAX, FRAME_BYTES_MAX, FRAME_CHANGE_BYTES_MAX,
-    FRAME_CHANGES_MAX, PRESENCE_BYTES_MAX, REASON_BYTES_MAX, RECORD_BYTES_MAX, RECORDS_MAX,
+    ASK_DIGESTS_MAX, CALL_BYTES_MAX, DOCUMENT_NUMBERS_MAX, DOCUMENTS_MAX, FRAME_BYTES_MAX,
+    FRAME_CHANGE_BYTES_MAX, FRAME_CHANGES_MAX, PAGE_DOCUMENTS_MAX, PRESENCE_BYTES_MAX, REASON_BYTES_MAX,
+    RECORD_BYTES_MAX, RECORDS_MAX,
 };
 
 /// Most bytes of a refusal's sentence.
@@ -89,14 +91,77 @@ fn body(reader: &mut Reader<'_>) -> Result<Frame, FrameError> {
             let reason = reason.map_err(|_| FrameError::NotCanonical("a refusal's text"))?;
             Frame::Refuse { code, reason: reason.to_owned() }
         }
+        kind::OPEN => Frame::Open {
+            document: held(reader)?,
+            answers: if reader.flag("the answer's flag")? { Some(document(reader)?) } else { None },
+        },
+        kind::CLOSE => Frame::Close { document: document(reader)? },
+        kind::NEWS => Frame::News(held(reader)?),
+        kind::CATALOG => Frame::Catalog(catalog(reader)?),
         other => return Err(FrameError::UnknownKind(other)),
     })
 }
 
 fn document(reader: &mut Reader<'_>) -> Result<u32, FrameError> {
     let found = reader.varint("a document")?;
-    let over = || FrameError::OverLimit { what: "a document's number", found, max: DOCUMENTS_MAX as u64 };
-    u32::try_from(found).ok().filter(|number| (*number as usize) < DOCUMENTS_MAX).ok_or_else(over)
+    let max = DOCUMENT_NUMBERS_MAX;
+    let over = || FrameError::OverLimit { what: "a document's number", found, max: max.into() };
+    u32::try_from(found).ok().filter(|number| *number < max).ok_or_else(over)
+}
+
+fn held(reader: &mut Reader<'_>) -> Result<HeldDocument, FrameError> {
+    let id = DocumentId(reader.array("a document's id")?);
+    let root = Digest(reader.array("a root")?);
+    if id == Abilities::ID {
+        Err(FrameError::NotCanonical("the abilities"))
+    } else {
+        Ok(HeldDocument { id, root })
+    }
+}
+
+fn catalog(reader: &mut Reader<'_>) -> Result<Catalog, FrameError> {
+    Ok(match reader.byte("what of a catalog")? {
+        0 => Catalog::Summary(reader.array("a summary")?),
+        1 => {
+            let mut hashes = Box::new([[0; 8]; BUCKETS]);
+            for hash in hashes.iter_mut() {
+                *hash = reader.array("a bucket's hash")?;
+            }
+            Catalog::Buckets(hashes)
+        }
+        2 => {
+            let bucket = reader.byte("a bucket")?;
+            let after = match reader.flag("after")? {
+                true => Some(DocumentId(reader.array("a document's id")?)),
+                false => None,
+            };
+            if after.is_some_and(|id| bucket_of(&id) != bucket) {
+                return Err(FrameError::NotCanonical("an id of another bucket"));
+            }
+            Catalog::Ask { bucket, after }
+        }
+        3 => {
+            let bucket = reader.byte("a bucket")?;
+            let is_last = reader.flag("the page's flag")?;
+            let count = reader.count("documents of a page", PAGE_DOCUMENTS_MAX, 64)?;
+            let mut documents: Vec<HeldDocument> = Vec::with_capacity(count);
+            for _ in 0..count {
+                let document = held(reader)?;
+                if bucket_of(&document.id) != bucket {
+                    return Err(FrameError::NotCanonical("an id of another bucket"));
+                }
+                if documents.last().is_some_and(|last| last.id.0 >= document.id.0) {
+                    return Err(FrameError::NotCanonical("the order of ids"));
+                }
+                documents.push(document);
+            }
+            if documents.is_empty() && !is_last {
+                return Err(FrameError::NotCanonical("an empty page with more behind it"));
+            }
+            Catalog::Page { bucket, is_last, documents }
+        }
+        _ => return Err(FrameError::NotCanonical("what of a catalog")),
+    })
 }
 
 fn hello(reader: &mut Reader<'_>) -> Result<Hello, FrameError> {
@@ -108,12 +173,19 @@ fn hello(reader: &mut Reader<'_>) -> Result<Hello, FrameError> {
     let nonce = reader.array("a nonce")?;
     let is_bound = reader.flag("the channel")?;
     let count = reader.count("documents", DOCUMENTS_MAX, 64)?;
-    let mut documents = Vec::with_capacity(count);
-    for _ in 0..count {
+    let (mut documents, mut abilities) = (Vec::with_capacity(count), None);
+    for at in 1..=count {
         let id = DocumentId(reader.array("a document's id")?);
-        documents.push(HelloDocument { id, root: Digest(reader.array("a root")?) });
+        let root = Digest(reader.array("a root")?);
+        if id != Abilities::ID {
+            documents.push(HeldDocument { id, root });
+        } else if at == count {
+            abilities = Some(Abilities(root.0));
+        } else {
+            return Err(FrameError::NotCanonical("the place of the abilities"));
+        }
     }
-    Ok(Hello { key, nonce, is_bound, documents })
+    Ok(Hello { key, nonce, is_bound, documents, abilities })
 }
 
 fn changes(reader: &mut Reader<'_>) -> Result<Vec<Change>, FrameError> {

@@ -1,10 +1,11 @@
 //! From messages to bytes.
 
-use bft_json_crdt::Change;
 use bft_json_crdt::bundle::{self, BundleError, Signatures};
+use bft_json_crdt::{Change, Digest};
 
+use super::catalog::Catalog;
 use super::codec::{put_authors, put_bytes, put_varint, put_vector};
-use super::frame::{Accepts, Frame};
+use super::frame::{Abilities, Accepts, Frame, HeldDocument};
 use super::kind;
 
 /// Returns the bytes of a frame. The changes of a frame that was a bundle are written one by one.
@@ -18,10 +19,10 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
             out.extend_from_slice(&hello.key.0);
             out.extend_from_slice(&hello.nonce);
             out.push(hello.is_bound.into());
-            put_varint(&mut out, hello.documents.len() as u64);
-            for document in &hello.documents {
-                out.extend_from_slice(&document.id.0);
-                out.extend_from_slice(&document.root.0);
+            put_varint(&mut out, (hello.documents.len() + usize::from(hello.abilities.is_some())) as u64);
+            hello.documents.iter().for_each(|document| put_held(&mut out, document));
+            if let Some(Abilities(bits)) = &hello.abilities {
+                put_held(&mut out, &HeldDocument { id: Abilities::ID, root: Digest(*bits) });
             }
         }
         Frame::Proof(signature) => {
@@ -91,8 +92,55 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
             out.push(code.byte());
             put_bytes(&mut out, reason.as_bytes());
         }
+        Frame::Open { document, answers } => {
+            out.push(kind::OPEN);
+            put_held(&mut out, document);
+            match answers {
+                None => out.push(0),
+                Some(number) => {
+                    out.push(1);
+                    put_varint(&mut out, (*number).into());
+                }
+            }
+        }
+        Frame::Close { document } => begin(&mut out, kind::CLOSE, *document),
+        Frame::News(document) => {
+            out.push(kind::NEWS);
+            put_held(&mut out, document);
+        }
+        Frame::Catalog(catalog) => {
+            out.push(kind::CATALOG);
+            put_catalog(&mut out, catalog);
+        }
     }
     out
+}
+
+fn put_held(out: &mut Vec<u8>, document: &HeldDocument) {
+    out.extend_from_slice(&document.id.0);
+    out.extend_from_slice(&document.root.0);
+}
+
+fn put_catalog(out: &mut Vec<u8>, catalog: &Catalog) {
+    match catalog {
+        Catalog::Summary(summary) => {
+            out.push(0);
+            out.extend_from_slice(summary);
+        }
+        Catalog::Buckets(hashes) => {
+            out.push(1);
+            out.extend_from_slice(hashes.as_flattened());
+        }
+        Catalog::Ask { bucket, after } => {
+            out.extend_from_slice(&[2, *bucket, after.is_some().into()]);
+            out.extend(after.iter().flat_map(|id| id.0));
+        }
+        Catalog::Page { bucket, is_last, documents } => {
+            out.extend_from_slice(&[3, *bucket, (*is_last).into()]);
+            put_varint(out, documents.len() as u64);
+            documents.iter().for_each(|document| put_held(out, document));
+        }
+    }
 }
 
 /// Returns the bytes of a frame with these changes, one by one: cheapest for a few.

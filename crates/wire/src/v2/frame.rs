@@ -7,6 +7,8 @@ use bft_json_crdt::json_crdt::VersionVector;
 use bft_json_crdt::{AuthorId, Change, Digest, DocumentId};
 use bytes::Bytes;
 
+use super::catalog::Catalog;
+
 /// A frame of version 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -101,6 +103,23 @@ pub enum Frame {
         /// For people: what is wrong, and what to do.
         reason: String,
     },
+    /// The sender serves another document from here on, under the next of its numbers.
+    Open {
+        /// What it holds of the document, on disk.
+        document: HeldDocument,
+        /// The number under which the other side serves it. The two share the document from here on, until one of them
+        /// closes its number; none where the other side, as far as the sender knows, does not serve it.
+        answers: Option<u32>,
+    },
+    /// The sender serves a document no longer: this number is over.
+    Close {
+        /// The document.
+        document: u32,
+    },
+    /// The sender holds more of a document than it has said before, whether it serves it at this moment or not.
+    News(HeldDocument),
+    /// What the sender keeps beside the documents that one of the two serves.
+    Catalog(Catalog),
 }
 
 /// The first frame of a side.
@@ -113,12 +132,40 @@ pub struct Hello {
     /// The sender sees the encrypted channel's own name, and signs it.
     pub is_bound: bool,
     /// Its documents. From here on they go by their place in this list.
-    pub documents: Vec<HelloDocument>,
+    pub documents: Vec<HeldDocument>,
+    /// What it can beside version 2 as that began; none from nodes of that time.
+    pub abilities: Option<Abilities>,
+}
+
+impl Hello {
+    /// Tells whether the sender knows that documents come and go: frames from `open` on.
+    #[must_use]
+    pub fn opens_documents(&self) -> bool {
+        self.abilities.is_some_and(|Abilities([first, ..])| first & 1 != 0)
+    }
+}
+
+/// What a node can, bit by bit. Those that are not known are ignored, and signed with the rest of the hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities(pub [u8; 32]);
+
+impl Abilities {
+    /// Stands where a document's id would: 32 bytes, which no document has.
+    pub(super) const ID: DocumentId = DocumentId(*b"gangline sync 2 abilities\0\0\0\0\0\0\0");
+
+    /// All that this program can.
+    #[must_use]
+    pub fn all() -> Self {
+        let mut bits = [0; 32];
+        let [first, ..] = &mut bits;
+        *first = 1;
+        Self(bits)
+    }
 }
 
 /// A document that a node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HelloDocument {
+pub struct HeldDocument {
     /// Its id.
     pub id: DocumentId,
     /// What the node holds of it: see [`root`](super::root).
