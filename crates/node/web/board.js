@@ -3,6 +3,7 @@
 import * as node from "/assets/node.js";
 import { draw, element } from "/assets/card.js";
 import "/assets/logs.js";
+import "/assets/reconcile.js";
 
 const STAGES = ["1_backlog", "2_current", "3_qa", "4_merge", "5_done"];
 const byId = (id) => document.getElementById(id);
@@ -269,32 +270,36 @@ byId("add").addEventListener("submit", async (event) => {
   }
 });
 
-// --- the two views ---------------------------------------------------------------------------------------
+// --- the views -------------------------------------------------------------------------------------------
 
-const logs = document.querySelector("gangline-logs");
-logs.addEventListener("trouble", (event) => trouble(event.detail));
-logs.addEventListener("said", (event) => {
-  byId("trouble").hidden = true;
-  byId("said").textContent = event.detail;
-});
+/** What is shown beside the board, by the beginning of its address. */
+const others = new Map([["logs", document.querySelector("gangline-logs")], ["documents", document.querySelector("gangline-documents")]]);
+for (const other of others.values()) {
+  other.addEventListener("trouble", (event) => trouble(event.detail));
+  other.addEventListener("said", (event) => {
+    byId("trouble").hidden = true;
+    byId("said").textContent = event.detail;
+  });
+}
 
-/** Shows what the address asks for: the board, or `#logs` and perhaps the name of a space. */
+/** Shows what the address asks for: the board, or `#logs` or `#documents` and perhaps the name of one. */
 function view() {
-  const asked = location.hash.slice(1);
-  const space = asked.startsWith("logs/") ? asked.slice("logs/".length) : "";
-  const isLogs = asked === "logs" || space !== "";
-  byId("board").hidden = byId("tools").hidden = isLogs;
-  byId("logs").hidden = !isLogs;
-  for (const [link, isHere] of [["to-board", !isLogs], ["to-logs", isLogs]]) {
-    if (isHere) byId(link).setAttribute("aria-current", "page");
-    else byId(link).removeAttribute("aria-current");
+  const [name, ...rest] = location.hash.slice(1).split("/");
+  const here = others.has(name) ? name : "board";
+  byId("tools").hidden = here !== "board";
+  for (const each of ["board", ...others.keys()]) {
+    byId(each).hidden = each !== here;
+    if (each === here) byId(`to-${each}`).setAttribute("aria-current", "page");
+    else byId(`to-${each}`).removeAttribute("aria-current");
   }
-  if (!isLogs) return logs.hide();
+  for (const [each, other] of others) if (each !== here) other.hide();
+  let asked = rest.join("/") || null;
   try {
-    logs.show(space ? decodeURIComponent(space) : null);
+    asked &&= decodeURIComponent(asked);
   } catch {
-    logs.show(null);
+    asked = null;
   }
+  others.get(here)?.show(asked);
 }
 addEventListener("hashchange", view);
 view();

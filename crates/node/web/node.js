@@ -5,16 +5,17 @@ export class Refused extends Error {
   constructor(status, problem) {
     super(problem?.detail || `the node answered ${status}`);
     this.status = status;
+    this.code = problem?.code || "";
     this.hint = problem?.hint || "";
   }
 }
 
-async function ask(method, path, body) {
+async function ask(method, path, body, headers = {}) {
   let answer;
   try {
     answer = await fetch(path, {
       method,
-      headers: body === undefined ? {} : { "content-type": "application/json" },
+      headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
       body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
       cache: "no-store",
     });
@@ -107,6 +108,53 @@ export function followLog(name, from, { onReady, onEvent, onLost }) {
     close: () => {
       isClosed = true;
       source?.close();
+    },
+  };
+}
+
+// --- documents that follow a database --------------------------------------------------------------------
+
+const paper = (id) => `/api/v1/documents/${encodeURIComponent(id)}`;
+const source = (name) => `/api/v1/reconcile/${encodeURIComponent(name)}`;
+
+export const documents = (after) => ask("GET", `/api/v1/documents?limit=1000${after === undefined ? "" : `&after=${encodeURIComponent(after)}`}`);
+export const paperOf = (id) => ask("GET", paper(id));
+/** Changes a document by a merge patch of what it was at `heads`. */
+export const write = (id, patch, heads) => ask("PATCH", paper(id), patch, heads.length ? { "if-match": heads.join(",") } : {});
+export const plan = (id) => ask("GET", `${paper(id)}/plan`);
+export const explain = (id, path) => ask("GET", `${paper(id)}/explain?path=${encodeURIComponent(path)}`);
+export const save = (id) => ask("POST", `${paper(id)}/save`, {});
+export const reconcile = (id) => ask("POST", `${paper(id)}/reconcile`, {});
+export const resolve = (id, path, take) => ask("POST", `${paper(id)}/resolve`, { path, take });
+export const sources = () => ask("GET", "/api/v1/reconcile");
+export const pause = (name) => ask("POST", `${source(name)}/pause`, {});
+export const resume = (name) => ask("POST", `${source(name)}/resume`, {});
+
+/**
+ * Follows a document until `close` of what it returns. `onReady` comes whenever the stream (again) begins, `onLost` when
+ * the node is gone; of `does`, what has the name of an event comes with what it says.
+ */
+export function followPaper(id, { onReady, onLost, ...does }) {
+  let opened = null;
+  let isClosed = false;
+  const open = () => {
+    if (isClosed) return;
+    opened = new EventSource(`/api/v1/watch?document=${encodeURIComponent(id)}`);
+    opened.addEventListener("open", () => onReady());
+    for (const [name, act] of Object.entries(does)) opened.addEventListener(name, (event) => act(JSON.parse(event.data)));
+    opened.addEventListener("error", () => {
+      if (isClosed) return;
+      onLost();
+      // A browser comes back by itself from a broken stream, but not from a refusal.
+      if (opened.readyState === EventSource.CLOSED) setTimeout(open, 2000);
+    });
+  };
+  open();
+  addEventListener("pagehide", () => opened?.close(), { once: true });
+  return {
+    close: () => {
+      isClosed = true;
+      opened?.close();
     },
   };
 }
