@@ -7,6 +7,7 @@
 mod board;
 mod body;
 mod conflicts;
+mod documents;
 mod durable;
 mod guard;
 mod idempotency;
@@ -44,9 +45,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use self::guard::Policy;
 pub(crate) use self::idempotency::Keys;
-use self::problem::{Problem, ProblemCode};
+pub(crate) use self::board::{blocking, durable};
+pub(crate) use self::problem::Problem;
+use self::problem::ProblemCode;
+pub(crate) use self::documents::PAUSED;
 pub(crate) use self::watch::Latest;
 use crate::config::Limits;
+use crate::documents::{Documents, Without};
 use crate::links::Links;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -61,6 +66,9 @@ pub(crate) struct AppInner {
     pub(crate) replica: Replica<PipelineDoc>,
     pub(crate) logs: Logs,
     pub(crate) links: Arc<Links>,
+    pub(crate) documents: Documents,
+    /// Sources whose documents this node only follows.
+    pub(crate) sources_without: Vec<Without>,
     pub(crate) author: AuthorId,
     pub(crate) name: String,
     pub(crate) policy: Policy,
@@ -88,7 +96,7 @@ pub(crate) struct AppInner {
 
 /// Every route and its methods, for the router's test and the description's.
 #[cfg(test)]
-const ROUTES: [(&str, &[&str]); 26] = [
+const ROUTES: [(&str, &[&str]); 40] = [
     ("/", &["get"]),
     ("/assets/{file}", &["get"]),
     ("/crdt-sync", &["get"]),
@@ -113,6 +121,20 @@ const ROUTES: [(&str, &[&str]); 26] = [
     ("/api/v1/spaces/{space}/access", &["post"]),
     ("/api/v1/spaces/{space}/import", &["post"]),
     ("/api/v1/spaces/{space}/recover", &["post"]),
+    ("/api/v1/documents", &["get"]),
+    ("/api/v1/documents/{id}", &["get", "patch"]),
+    ("/api/v1/documents/{id}/plan", &["get"]),
+    ("/api/v1/documents/{id}/verify", &["get"]),
+    ("/api/v1/documents/{id}/history", &["get"]),
+    ("/api/v1/documents/{id}/explain", &["get"]),
+    ("/api/v1/documents/{id}/reconcile", &["post"]),
+    ("/api/v1/documents/{id}/save", &["post"]),
+    ("/api/v1/documents/{id}/resolve", &["post"]),
+    ("/api/v1/reconcile", &["get"]),
+    ("/api/v1/reconcile/{name}/pause", &["post"]),
+    ("/api/v1/reconcile/{name}/resume", &["post"]),
+    ("/api/v1/reconcile/{name}/install", &["post"]),
+    ("/api/v1/reconcile/{name}/uninstall", &["post"]),
     ("/api/v1/watch", &["get"]),
     ("/api/v1/openapi.json", &["get"]),
 ];
@@ -140,6 +162,20 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/api/v1/conflicts", get(items::conflicts_of_all))
         .route("/api/v1/spaces", get(spaces::list))
         .route("/api/v1/spaces/{*space}", get(spaces::enter).post(spaces::enter).delete(spaces::enter))
+        .route("/api/v1/documents", get(documents::list))
+        .route("/api/v1/documents/{id}", get(documents::show).patch(documents::patch))
+        .route("/api/v1/documents/{id}/plan", get(documents::plan))
+        .route("/api/v1/documents/{id}/verify", get(documents::verify))
+        .route("/api/v1/documents/{id}/history", get(documents::history))
+        .route("/api/v1/documents/{id}/explain", get(documents::explain))
+        .route("/api/v1/documents/{id}/reconcile", post(documents::reconcile))
+        .route("/api/v1/documents/{id}/save", post(documents::save))
+        .route("/api/v1/documents/{id}/resolve", post(documents::resolve))
+        .route("/api/v1/reconcile", get(documents::list_sources))
+        .route("/api/v1/reconcile/{name}/pause", post(documents::pause))
+        .route("/api/v1/reconcile/{name}/resume", post(documents::resume))
+        .route("/api/v1/reconcile/{name}/install", post(documents::install))
+        .route("/api/v1/reconcile/{name}/uninstall", post(documents::uninstall))
         .route("/api/v1/watch", get(watch::open))
         .route("/api/v1/openapi.json", get(openapi::serve))
         .method_not_allowed_fallback(wrong_method)

@@ -9,7 +9,7 @@ use bft_json_crdt::keypair::Keypair;
 use gangline_doc::{LogSeq, OpLog, PipelineDoc, Replica, ReplicaSettings};
 use gangline_store::sqlite::OpenError;
 use gangline_store::{DirLock, DirLockError, SqliteOpLog, SqliteSettings};
-use gangline_transport::{Gate, Identity, NoHost, PeerUrl, TlsServer, TransportSettings};
+use gangline_transport::{Gate, Identity, PeerUrl, TlsServer, TransportSettings};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::api::{App, AppInner, Keys, Latest, Policy};
 use crate::certificate;
 use crate::clock;
 use crate::config::Settings;
+use crate::documents::{self, DocumentStore, Documents, Hosting, MemoryDocuments, with_sources};
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE, node_name};
 use crate::links::{Links, nonce};
@@ -26,6 +27,11 @@ use crate::metrics::Metrics;
 use crate::private_file::make_private_dir;
 use crate::token::Tokens;
 use crate::trust::{NodeGate, has_grants, rendezvous};
+
+/// Changes of a followed document that are kept in memory for live readers.
+const RECENT_OF_DOCUMENTS: usize = 256;
+/// What those may take.
+const RECENT_OF_DOCUMENTS_BYTES: usize = 4 << 20;
 
 /// A node that is ready to run.
 pub(crate) struct Parts {
@@ -45,6 +51,8 @@ pub(crate) struct Data {
     pub(crate) log: Arc<dyn OpLog>,
     /// Its logs with leases.
     pub(crate) logs: logs::Opened,
+    /// Its documents that follow databases.
+    pub(crate) documents: Arc<dyn DocumentStore>,
     /// Where its grants are, and the nodes that it has joined; none for a node that keeps nothing.
     pub(crate) dir: Option<PathBuf>,
 }
@@ -81,7 +89,8 @@ pub(crate) fn open_data(settings: &Settings) -> Result<Data, Failure> {
         );
     }
     let logs = logs::open(settings)?;
-    Ok(Data { keypair, log: Arc::new(log), logs, dir: Some(dir.clone()) })
+    let documents: Arc<dyn DocumentStore> = Arc::new(MemoryDocuments::default());
+    Ok(Data { keypair, log: Arc::new(log), logs, documents, dir: Some(dir.clone()) })
 }
 
 /// Binds the address, or says why it cannot be had.
@@ -112,7 +121,7 @@ pub(crate) fn assemble(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<Parts, Failure> {
-    let Data { keypair, log, logs, dir } = data;
+    let Data { keypair, log, logs, documents, dir } = data;
     let is_invited = dir.as_deref().map_or(Ok(false), has_grants)?;
     if let Some(refusal) = settings.refusal(is_invited) {
         return Err(Failure::settings(&[refusal]));
@@ -128,17 +137,23 @@ pub(crate) fn assemble(
     let joined = dir.as_deref().map_or_else(|| Ok(Vec::new()), rendezvous::read)?;
     let gate = Arc::new(NodeGate::open(settings, keypair.clone(), dir)?);
     let trust = gate.accepts();
-    let replica = Replica::<PipelineDoc>::open(
-        keypair,
-        log,
-        ReplicaSettings {
-            trust,
-            stops_equivocators: settings.stops_equivocators.value,
-            recent_max_count: count(limits.recent_changes_max.value),
-            recent_max_bytes: count(limits.recent_bytes_max.value),
-            ..ReplicaSettings::default()
-        },
-    )
+    let (sources, sources_without) = documents::open(settings, &documents)?;
+    let replica_settings = ReplicaSettings {
+        trust,
+        stops_equivocators: settings.stops_equivocators.value,
+        recent_max_count: count(limits.recent_changes_max.value),
+        recent_max_bytes: count(limits.recent_bytes_max.value),
+        ..ReplicaSettings::default()
+    };
+    let of_documents = ReplicaSettings {
+        trust: with_sources(replica_settings.trust.clone(), &sources),
+        recent_max_count: RECENT_OF_DOCUMENTS,
+        recent_max_bytes: RECENT_OF_DOCUMENTS_BYTES,
+        ..replica_settings.clone()
+    };
+    let documents = Documents::new(keypair.clone(), documents, of_documents, sources, stop.clone());
+    let documents = documents.map_err(|error| Failure::new(Exit::Failed, "documents_unusable", error))?;
+    let replica = Replica::<PipelineDoc>::open(keypair, log, replica_settings)
     .map_err(|error| {
         Failure::new(Exit::Failed, "log_unusable", chain(&error))
             .hint("put a backup in its place, or start anew with another --data-dir")
@@ -168,17 +183,20 @@ pub(crate) fn assemble(
         nonce: Arc::new(nonce),
         gate: gate.clone(),
         calls,
-        host: Arc::new(NoHost),
+        host: Arc::new(Hosting::new(documents.clone())),
     };
     let (caller, coordinator) = (logs.caller.clone(), logs.coordinator());
     let links = Links::new(Arc::new(replica.clone()), identity, transport, rendezvous);
     let links = Arc::new(links.with_logs(caller, coordinator));
+    documents.attach(&links);
     let name = node_name(&author);
     let agents = settings.agents.value.clone();
     let app = Arc::new(AppInner {
         replica,
         logs,
         links,
+        documents,
+        sources_without,
         author,
         agent: match agents.as_slice() {
             [one] => one.clone(),

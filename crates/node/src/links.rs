@@ -1,12 +1,13 @@
 //! A node's links to other nodes: made, cut, made again. One transport per stretch of being linked.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use bft_json_crdt::Digest;
+use bft_json_crdt::{Digest, DocumentId};
 use bft_json_crdt::keypair::AuthorId;
 use gangline_doc::SyncSource;
 use gangline_transport::logs::{LogCaller, keep_coordinator};
@@ -28,6 +29,8 @@ pub(crate) struct Links {
     caller: Arc<LogCaller>,
     /// Who keeps this node's logs, if another node does.
     coordinator: Option<PeerUrl>,
+    /// Documents besides the board that are open.
+    open: Mutex<BTreeMap<DocumentId, Arc<dyn SyncSource>>>,
     live: RwLock<Option<Live>>,
 }
 
@@ -73,7 +76,7 @@ impl Links {
         rendezvous: Vec<PeerUrl>,
     ) -> Self {
         let (caller, coordinator, live) = (LogCaller::new(), None, RwLock::new(None));
-        Self { source, identity, settings, rendezvous, caller, coordinator, live }
+        Self { source, identity, settings, rendezvous, caller, coordinator, open: Mutex::default(), live }
     }
 
     /// With whom the node's logs reach others.
@@ -98,8 +101,29 @@ impl Links {
         if let Some(url) = self.coordinator.as_ref().filter(|url| !self.rendezvous.contains(url)) {
             keep_coordinator(&transport, url, Box::new(jitter));
         }
+        for source in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            serve(&transport, Arc::clone(source));
+        }
         self.caller.attach(Some(transport.clone()));
         *live = Some(Live { transport, stop });
+    }
+
+    /// Exchanges another document with peers, from here on.
+    pub(crate) fn open_document(&self, source: Arc<dyn SyncSource>) {
+        // The lock that connecting takes: a transport that is being made has it, or gets it here.
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.insert(source.document(), Arc::clone(&source));
+        if let Some(live) = live.as_ref() {
+            serve(&live.transport, source);
+        }
+    }
+
+    /// Exchanges a document no longer. Returns what was held of it, as peers compare it.
+    pub(crate) fn close_document(&self, id: DocumentId) -> Option<Digest> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        live.as_ref().and_then(|live| live.transport.close_document(id))
     }
 
     /// Ends all links and refuses new ones. Returns when the last session has said goodbye.
@@ -165,6 +189,13 @@ impl Links {
 
     fn live(&self) -> Option<Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn serve(transport: &Transport, source: Arc<dyn SyncSource>) {
+    let id = source.document();
+    if let Err(error) = transport.open_document(source) {
+        tracing::warn!(event = "document_not_linked", document = %id, "{error}");
     }
 }
 

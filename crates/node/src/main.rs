@@ -10,6 +10,7 @@ mod certificate;
 mod cli;
 mod clock;
 mod config;
+mod documents;
 mod failure;
 mod identity;
 mod key_file;

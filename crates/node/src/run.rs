@@ -21,6 +21,7 @@ pub(crate) struct Running {
     trusting: JoinHandle<()>,
     leasing: JoinHandle<()>,
     copying: JoinHandle<()>,
+    documents: JoinHandle<()>,
 }
 
 /// How often a running node looks whether it trusts others than before.
@@ -42,7 +43,8 @@ impl Running {
         let trusting = tokio::spawn(follow_trust(app.clone()));
         let leasing = tokio::spawn(keep_leases(app.clone()));
         let copying = tokio::spawn(keep_copies(app.clone()));
-        Self { app, pin, serving, trusting, leasing, copying }
+        let documents = tokio::spawn(app.documents.clone().run());
+        Self { app, pin, serving, trusting, leasing, copying, documents }
     }
 
     /// What the node's routes share.
@@ -71,6 +73,9 @@ impl Running {
             self.app.links.cut().await;
         } else {
             tokio::join!(self.app.links.cut(), served);
+        }
+        if let Err(error) = self.documents.await {
+            tracing::error!(event = "documents_not_kept", "{error}");
         }
         if let Err(error) = self.copying.await {
             tracing::error!(event = "copies_not_kept", "{error}");

@@ -30,6 +30,13 @@ pub(crate) fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Reads the pairs of a query. What is not percent-encoded UTF-8 reads as nothing.
+pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
+    let read = |part: &str| decode(&part.replace('+', " ")).unwrap_or_default();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(a, b)| (read(a), read(b))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

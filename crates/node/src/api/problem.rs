@@ -68,6 +68,11 @@ impl Problem {
         self.code
     }
 
+    /// What happened, for logs.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status

@@ -37,6 +37,7 @@ async fn the_table_of_routes_is_what_the_router_answers() {
         keypair: make_keypair(),
         log: Arc::new(MemoryOpLog::new()),
         logs: Opened::memory(),
+        documents: Arc::new(crate::documents::MemoryDocuments::default()),
         dir: None,
     };
     let parts = assemble(&settings, data, listener, CancellationToken::new()).unwrap();

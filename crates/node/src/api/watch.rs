@@ -11,7 +11,6 @@ pub(crate) use self::changes::Latest;
 pub(super) use self::start::bad_position;
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,8 +23,8 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::start::Start;
-use super::App;
 use super::problem::Problem;
+use super::{App, documents};
 
 /// An idle stream says something this often, so that both ends notice a dead connection.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -36,13 +35,38 @@ const NEAR: u64 = 64;
 /// After the stream breaks, browsers come back this soon.
 pub(super) const RETRY_MS: u64 = 1_000;
 
-/// Opens a stream.
-pub(super) fn open(
+/// Opens a stream: of the board, or of the document that the query names.
+pub(super) async fn open(
     State(app): State<App>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Ready<Result<Response, Problem>> {
-    ready(stream(app, query.as_deref(), &headers))
+) -> Result<Response, Problem> {
+    match of_document(query.as_deref())? {
+        Some(wish) => documents::watch_document(app, wish, &headers).await,
+        None => stream(app, query.as_deref(), &headers),
+    }
+}
+
+/// What is wanted of a document; none where the query names none.
+fn of_document(query: Option<&str>) -> Result<Option<documents::WatchWish>, Problem> {
+    let pairs = crate::url::pairs(query.unwrap_or_default());
+    let mut wish = documents::WatchWish { document: String::new(), from: None, client: None };
+    if !pairs.iter().any(|(name, _)| name == "document") {
+        return Ok(None);
+    }
+    for (name, value) in pairs {
+        match &*name {
+            "document" => wish.document = value,
+            "client" => wish.client = Some(value),
+            "from" => wish.from = Some(value.parse().map_err(|_| bad_position("from"))?),
+            _ => {
+                let detail = format!("`{name}` means nothing here");
+                let hint = "the parameters are document=ID, client=NAME and from=SEQ";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "unknown_parameter", detail, hint));
+            }
+        }
+    }
+    Ok(Some(wish))
 }
 
 fn stream(app: App, query: Option<&str>, headers: &HeaderMap) -> Result<Response, Problem> {

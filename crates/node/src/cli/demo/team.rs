@@ -92,6 +92,7 @@ impl Member {
             keypair: make_keypair(),
             log: Arc::new(MemoryOpLog::new()),
             logs: Opened::memory(),
+            documents: Arc::new(crate::documents::MemoryDocuments::default()),
             dir: None,
         };
         let parts = assemble(&settings, data, listener, stop.child_token())?;

@@ -1,0 +1,263 @@
+//! Documents that follow a database, over HTTP. What may be done with them is `gangline_reconcile`'s to say.
+
+mod actions;
+mod explain;
+mod refusal;
+mod shown;
+mod sources;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use bft_json_crdt::Digest;
+use bft_json_crdt::json_crdt::JsonValue;
+use gangline_reconcile::{edit, edits_of};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(super) use self::actions::{history, plan, reconcile, resolve, save, verify};
+pub(super) use self::explain::explain;
+use self::refusal::{deleted, edit_problem, no_such_document, patch_problem};
+use self::shown::document as document_json;
+pub(crate) use self::sources::PAUSED;
+pub(super) use self::sources::{install, list as list_sources, pause, resume, uninstall};
+pub(super) use self::watch::{Wish as WatchWish, open as watch_document};
+use super::body::{Whole, json as parse};
+use super::items::answer;
+use super::problem::Problem;
+use super::{App, blocking, durable};
+use crate::clock;
+use crate::documents::live::{LiveDocument, Shown};
+use crate::documents::source::SourceRuntime;
+use crate::documents::{Found, Guest, Named};
+
+type DocumentName = Result<Path<String>, PathRejection>;
+
+/// Most documents that one listing has.
+const LIST_MAX: usize = 10_000;
+/// How many it has unless it says otherwise.
+const LIST: usize = 1_000;
+
+fn name_in(path: DocumentName) -> Result<String, Problem> {
+    path.map(|Path(id)| id).map_err(|error| {
+        let hint = "write the document's id as percent-encoded UTF-8";
+        Problem::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string(), hint)
+    })
+}
+
+/// Enters a document, whether it is open or not, or refuses one that is nowhere.
+async fn enter(app: &App, wanted: &str) -> Result<(Guest, Found), Problem> {
+    let found = app.documents.find(wanted).ok_or_else(|| no_such_document(wanted))?;
+    if !found.is_stored
+        && app.documents.live_one(&found.id).is_none()
+        && let Some((at, root)) = &found.root
+        && let Some(source) = app.documents.sources().get(*at)
+    {
+        // Nobody has had it: its row decides whether there is such a document.
+        let rows = source.read(root).await.map_err(|failed| refusal::follow_problem(&failed))?;
+        if rows.root.is_none() && rows.bad.is_empty() {
+            return Err(no_such_document(wanted));
+        }
+    }
+    app.documents.want(&found);
+    let guest = app.documents.enter(found.id).await.map_err(|error| refusal::door_problem(&error))?;
+    Ok((guest, found))
+}
+
+/// The source and the root of a document, where this node can reconcile it.
+fn source_of<'a>(app: &'a App, found: &'a Found) -> Result<(&'a Arc<SourceRuntime>, &'a str), Problem> {
+    let root = found.root.as_ref().and_then(|(at, root)| Some((app.documents.sources().get(*at)?, &**root)));
+    root.ok_or_else(|| refusal::no_source(&found.name))
+}
+
+/// What a document shows, once that is durable.
+async fn look(guest: &Guest) -> Result<Arc<Shown>, Problem> {
+    let document = guest.document();
+    let (shown, ticket) = blocking(move || document.shown()).await?;
+    durable(ticket).await?;
+    Ok(shown)
+}
+
+/// Which part of the list is wanted.
+#[derive(Deserialize)]
+pub(super) struct Listing {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/documents`: those that are kept here, and rows of this node's databases that have none yet.
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(listing): Query<Listing>,
+) -> Result<Response, Problem> {
+    let limit = listing.limit.unwrap_or(LIST).min(LIST_MAX);
+    let found = blocking(move || listed(&app, listing.after.as_deref(), limit)).await??;
+    answer(StatusCode::OK, &found)
+}
+
+fn listed(app: &App, after: Option<&str>, limit: usize) -> Result<Vec<Value>, Problem> {
+    let is_after = |name: &str| after.is_none_or(|after| name > after);
+    let mut rows: Vec<(String, Value)> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for Named { id, name, .. } in app.documents.names() {
+        let live = app.documents.live_one(&id);
+        let name = name.or_else(|| live.as_ref().and_then(|live| live.shown().0.name.clone()));
+        let name = name.unwrap_or_else(|| id.to_string());
+        seen.insert(name.clone());
+        if is_after(&name) {
+            let source = app.documents.source_name(&name, &id);
+            rows.push((name.clone(), entry(&name, source.as_deref(), live.as_deref())));
+        }
+    }
+    for live in app.documents.live() {
+        let Some(name) = live.shown().0.name.clone() else { continue };
+        if seen.insert(name.clone()) && is_after(&name) {
+            let source = live.source.as_ref().map(|source| source.name.clone());
+            rows.push((name.clone(), entry(&name, source.as_deref(), Some(&live))));
+        }
+    }
+    for source in app.documents.sources() {
+        let roots = source.rows.roots(&source.shape, None, LIST_MAX);
+        let roots = roots.map_err(|error| refusal::follow_problem(&error.into()))?;
+        for root in roots {
+            let (name, _) = source.document_of(&root);
+            if !seen.contains(&name) && is_after(&name) {
+                rows.push((name.clone(), unborn(&name, &source.name)));
+            }
+        }
+    }
+    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(rows.into_iter().take(limit).map(|(_, row)| row).collect())
+}
+
+fn entry(name: &str, source: Option<&str>, live: Option<&LiveDocument>) -> Value {
+    let Some(live) = live else {
+        return json!({
+            "id": name, "source": source, "version": null, "state": "stored", "heads": [], "unsaved": null,
+            "conflicts": null, "problem": null,
+        });
+    };
+    let (shown, _) = live.shown();
+    json!({
+        "id": name,
+        "source": source,
+        "version": shown.version,
+        "state": "live",
+        "heads": shown.heads.iter().map(Digest::to_string).collect::<Vec<_>>(),
+        "unsaved": shown.unsaved.len(),
+        "conflicts": shown.conflicts.len(),
+        "problem": live.trouble().map(|trouble| trouble.reason),
+    })
+}
+
+fn unborn(name: &str, source: &str) -> Value {
+    json!({
+        "id": name, "source": source, "version": null, "state": "unborn", "heads": [], "unsaved": 0,
+        "conflicts": 0, "problem": null,
+    })
+}
+
+/// `GET /api/v1/documents/{id}`
+pub(super) async fn show(State(app): State<App>, path: DocumentName) -> Result<Response, Problem> {
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    show_one(&guest, &found).await
+}
+
+/// Answers with the document as it is now.
+async fn show_one(guest: &Guest, found: &Found) -> Result<Response, Problem> {
+    let shown = look(guest).await?;
+    if shown.name.is_none() && shown.heads.is_empty() {
+        // Nothing has come of it: its rows cannot be read, or no peer has told.
+        let why = guest.trouble().map(|trouble| trouble.reason);
+        return Err(refusal::empty(&found.name, why));
+    }
+    answer(StatusCode::OK, &document_json(guest, found, &shown))
+}
+
+/// `PATCH /api/v1/documents/{id}`: JSON Merge Patch of the view, at the heads of `If-Match` or those of this moment.
+pub(super) async fn patch(
+    State(app): State<App>,
+    path: DocumentName,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    let heads = heads_in(&headers)?;
+    let wanted: JsonValue = parse(&body)?.into();
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    let shown = look(&guest).await?;
+    if shown.is_deleted() {
+        return Err(deleted(&found.name));
+    }
+    let document = guest.document();
+    let authored = blocking(move || {
+        let content = match &heads {
+            None => None,
+            Some(heads) => {
+                let past = document.replica.read(|base| base.at(heads).map(|past| past.doc.view())).0;
+                Some(past.map_err(|_| refusal::heads_too_old())?)
+            }
+        };
+        let edit_now = |doc: &bft_json_crdt::json_crdt::JsonCrdt| {
+            // Without heads it is held against what is there while nobody else writes.
+            let live = content.is_none().then(|| doc.view());
+            let at = content.as_ref().or(live.as_ref()).unwrap_or(&JsonValue::Null);
+            let edits = edits_of(&shown.layout, at, &wanted).map_err(EditRefused::Patch)?;
+            edit(doc, &edits).map_err(EditRefused::Edit)
+        };
+        document
+            .replica
+            .transact(clock::now_ms(), heads.as_deref(), edit_now)
+            .map_err(|failed| edit_problem(failed, &found_name(&shown)))
+    })
+    .await??;
+    durable(authored.ticket).await?;
+    show_one(&guest, &found).await
+}
+
+fn found_name(shown: &Shown) -> String {
+    shown.name.clone().unwrap_or_default()
+}
+
+/// Why a patch was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum EditRefused {
+    /// It does not fit the document.
+    #[error(transparent)]
+    Patch(gangline_reconcile::PatchError),
+    /// The document does not take it.
+    #[error(transparent)]
+    Edit(bft_json_crdt::json_crdt::EditError),
+}
+
+/// The heads in `If-Match`: digests in hex, each in quotes or not, with commas between.
+fn heads_in(headers: &HeaderMap) -> Result<Option<Vec<Digest>>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let bad = || {
+        let detail = "If-Match is not a list of heads";
+        let hint = "send the `heads` of the document as you read it, with commas between";
+        Problem::new(StatusCode::BAD_REQUEST, "bad_heads", detail, hint)
+    };
+    let text = value.to_str().map_err(|_| bad())?.trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let heads = text.split(',').map(|head| head.trim().trim_matches('"').parse().map_err(|_| bad()));
+    let heads: Vec<Digest> = heads.collect::<Result<_, _>>()?;
+    if heads.len() > bft_json_crdt::limits::CHANGE_DEPS_MAX { Err(bad()) } else { Ok(Some(heads)) }
+}
+
+fn patch_or_edit(refused: &EditRefused) -> Problem {
+    match refused {
+        EditRefused::Patch(error) => patch_problem(error),
+        EditRefused::Edit(error) => Problem::new(
+            StatusCode::CONFLICT,
+            "edit_refused",
+            error.to_string(),
+            "read the document again and send what is to change",
+        ),
+    }
+}

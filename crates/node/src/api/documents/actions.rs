@@ -1,0 +1,325 @@
+//! What is done with a document beside editing it: plan, follow, save, resolve, verify, and its history.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use bft_json_crdt::json_crdt::EditKind;
+use gangline_reconcile::{
+    Edit, Layout, Path, Rows, Take, edit, edits_of, notice, resolve as resolve_with,
+};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::refusal::{deleted, edit_problem, follow_problem, save_problem};
+use super::shown::{by, changes, conflict, heads, plan as plan_json, value};
+use super::{DocumentName, EditRefused, enter, look, name_in, show_one, source_of};
+use crate::api::body::{Whole, json as parse};
+use crate::api::items::answer;
+use crate::api::problem::Problem;
+use crate::api::{App, blocking, durable};
+use crate::clock;
+use crate::documents::source::{Audit, SourceRuntime};
+
+fn skipped(source: &SourceRuntime, rows: &Rows) -> Vec<Value> {
+    let of = |bad| json!({"path": null, "what": source.place_of(bad)});
+    rows.bad.iter().map(of).collect()
+}
+
+/// `GET /api/v1/documents/{id}/plan`
+pub(in crate::api) async fn plan(State(app): State<App>, path: DocumentName) -> Result<Response, Problem> {
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    let (source, root) = source_of(&app, &found)?;
+    let (planned, rows) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
+    let shown = look(&guest).await?;
+    let bad = skipped(source, &rows);
+    answer(StatusCode::OK, &plan_json(&found, &source.name, &shown, &planned, rows.version, bad))
+}
+
+/// What a push may say.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Push {
+    /// Who asks.
+    actor: Option<String>,
+    /// Rows of a restored backup are followed, too.
+    #[serde(default)]
+    accept_restored: bool,
+}
+
+fn options<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let bad = |error: serde_json::Error| {
+        let hint = "GET /api/v1/openapi.json describes the body";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_options", error.to_string(), hint)
+    };
+    serde_json::from_value(parse(body)?).map_err(bad)
+}
+
+/// `POST /api/v1/documents/{id}/reconcile`
+pub(in crate::api) async fn reconcile(
+    State(app): State<App>,
+    path: DocumentName,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    let push: Push = options(&body)?;
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    let (source, root) = source_of(&app, &found)?;
+    let followed = source.follow(&guest, root, push.actor.as_deref(), push.accept_restored).await;
+    let followed = followed.map_err(|failed| follow_problem(&failed))?;
+    guest.set_trouble(None);
+    let last = followed.reconciled.changes.last().cloned();
+    let document = guest.document();
+    let told = blocking(move || {
+        last.and_then(|last| document.replica.read(|base| notice(base, &last)).0)
+    })
+    .await?;
+    let bad: Vec<Value> =
+        followed.bad.iter().map(|bad| json!({"path": null, "what": source.place_of(bad)})).collect();
+    answer(
+        StatusCode::OK,
+        &json!({
+            "id": found.name,
+            "from": followed.from,
+            "to": followed.to,
+            "ops": followed.reconciled.ops,
+            "bytes": followed.reconciled.bytes,
+            "changes": told.as_ref().map(changes).unwrap_or_default(),
+            "conflicts": followed.conflicts.len(),
+            "problems": bad,
+        }),
+    )
+}
+
+/// What a save may say.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Save {
+    actor: Option<String>,
+}
+
+/// `POST /api/v1/documents/{id}/save`
+pub(in crate::api) async fn save(
+    State(app): State<App>,
+    path: DocumentName,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    let wish: Save = options(&body)?;
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    let (source, root) = source_of(&app, &found)?;
+    let saved = source.save(&guest, root, wish.actor.as_deref()).await;
+    let saved = match saved {
+        Ok(saved) => saved,
+        Err(failed) => {
+            let problem = save_problem(failed, source, &found.name);
+            let shown = look(&guest).await?;
+            let open: Vec<Value> = shown.conflicts.iter().map(|open| conflict(open, &shown)).collect();
+            return Err(problem.with("conflicts", open));
+        }
+    };
+    answer(
+        StatusCode::OK,
+        &json!({
+            "id": found.name,
+            "version": saved.version,
+            "saved": saved.paths.iter().map(Path::to_string).collect::<Vec<_>>(),
+            "save_id": saved.save_id,
+        }),
+    )
+}
+
+/// What is to become of a conflict.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resolution {
+    path: String,
+    take: Option<Side>,
+    value: Option<Value>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Side {
+    Theirs,
+    Mine,
+}
+
+/// `POST /api/v1/documents/{id}/resolve`
+pub(in crate::api) async fn resolve(
+    State(app): State<App>,
+    path: DocumentName,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    let bad = |what: String| {
+        let hint = "send {path, take: \"theirs\" or \"mine\"} or {path, value}";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_resolution", what, hint)
+    };
+    let body = parse(&body)?;
+    let has_value = body.get("value").is_some();
+    let wish: Resolution = serde_json::from_value(body).map_err(|error| bad(error.to_string()))?;
+    if wish.take.is_some() == has_value {
+        return Err(bad("one of take and value is needed".to_owned()));
+    }
+    let place: Path = wish.path.parse().map_err(|error| bad(format!("{error}")))?;
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    if look(&guest).await?.is_deleted() {
+        return Err(deleted(&found.name));
+    }
+    let document = guest.document();
+    let name = found.name.clone();
+    let authored = blocking(move || {
+        let (open, layout) = {
+            let (shown, _) = document.shown();
+            let open = shown.conflicts.iter().find(|open| open.path == place).cloned();
+            (open, shown.layout.clone())
+        };
+        let open = open.ok_or_else(|| no_such_conflict(&place))?;
+        let authored = document.replica.transact(clock::now_ms(), None, |doc| match wish.take {
+            Some(side) => {
+                let take = match side {
+                    Side::Theirs => Take::Theirs,
+                    Side::Mine => Take::Mine,
+                };
+                resolve_with(doc, &layout, &open, take).map_err(EditRefused::Edit)
+            }
+            None => set(doc, &layout, &place, wish.value.clone().unwrap_or(Value::Null)),
+        });
+        authored.map_err(|failed| edit_problem(failed, &name))
+    })
+    .await??;
+    durable(authored.ticket).await?;
+    show_one(&guest, &found).await
+}
+
+/// Writes a value in the place of a conflict, also where it shows already: whoever does has seen both sides.
+fn set(
+    doc: &bft_json_crdt::json_crdt::JsonCrdt,
+    layout: &Layout,
+    place: &Path,
+    value: Value,
+) -> Result<(), EditRefused> {
+    let patch = match place {
+        Path::Field(field) => json!({ field: value }),
+        Path::Row(list, key) => json!({ list: { key: value } }),
+        Path::RowField(list, key, field) => json!({ list: { key: { field: value } } }),
+    };
+    let live = doc.view();
+    let mut edits = edits_of(layout, &live, &patch.into()).map_err(EditRefused::Patch)?;
+    if edits.is_empty() && place.field().is_some() {
+        let now = gangline_reconcile::at(&live, place).cloned();
+        edits.push(Edit::Write { path: place.clone(), old: now.clone(), new: now });
+    }
+    edit(doc, &edits).map_err(EditRefused::Edit)
+}
+
+fn no_such_conflict(place: &Path) -> Problem {
+    let detail = format!("there is no conflict at {place}");
+    let hint = "GET the document lists its conflicts";
+    Problem::new(StatusCode::NOT_FOUND, "no_such_conflict", detail, hint).with("path", place.to_string())
+}
+
+/// `GET /api/v1/documents/{id}/verify`
+pub(in crate::api) async fn verify(State(app): State<App>, path: DocumentName) -> Result<Response, Problem> {
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    let (source, root) = source_of(&app, &found)?;
+    // A plan's edits are what the document lacks where it should equal the rows.
+    let (planned, rows) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
+    let shown = look(&guest).await?;
+    let differences: Vec<Value> = planned
+        .entries
+        .iter()
+        .filter(|entry| entry.base != entry.database)
+        .map(|entry| {
+            json!({
+                "path": entry.path.to_string(),
+                "document": value(entry.base.as_ref()),
+                "database": value(entry.database.as_ref()),
+            })
+        })
+        .collect();
+    answer(
+        StatusCode::OK,
+        &json!({
+            "id": found.name,
+            "ok": differences.is_empty(),
+            "differences": differences,
+            "f": heads(&shown.tracked),
+            "version": rows.version,
+            "problems": skipped(source, &rows),
+        }),
+    )
+}
+
+/// How much of the history is wanted.
+#[derive(Deserialize)]
+pub(in crate::api) struct Part {
+    limit: Option<usize>,
+}
+
+/// Most changes that one answer shows.
+const HISTORY_MAX: usize = 1_000;
+
+/// `GET /api/v1/documents/{id}/history`: the newest last.
+pub(in crate::api) async fn history(
+    State(app): State<App>,
+    path: DocumentName,
+    Query(part): Query<Part>,
+) -> Result<Response, Problem> {
+    let (guest, found) = enter(&app, &name_in(path)?).await?;
+    let limit = part.limit.unwrap_or(100).clamp(1, HISTORY_MAX);
+    let document = guest.document();
+    let source = found.root.as_ref().and_then(|(at, _)| app.documents.sources().get(*at)).cloned();
+    let shown = blocking(move || history_of(&document, source.as_ref(), limit)).await??;
+    answer(StatusCode::OK, &shown)
+}
+
+fn history_of(
+    document: &crate::documents::live::LiveDocument,
+    source: Option<&Arc<SourceRuntime>>,
+    limit: usize,
+) -> Result<Vec<Value>, Problem> {
+    let audits: Vec<Audit> = match source {
+        Some(source) => source.audits(document.id, 10 * HISTORY_MAX).map_err(|failed| follow_problem(&failed))?,
+        None => Vec::new(),
+    };
+    let (entries, _) = document.replica.read(|base| {
+        let from = base.change_count().saturating_sub(limit);
+        (base.history(from, limit), base.source())
+    });
+    let (entries, author) = entries;
+    let shown = entries.into_iter().map(|entry| {
+        let digest = entry.digest.to_string();
+        let edits = entry.edits.iter().map(|edit| {
+            let kind = match edit.kind {
+                EditKind::Put => "put",
+                EditKind::Remove => "delete",
+                EditKind::Type | EditKind::Cut => "text",
+                _ => "set",
+            };
+            let names: Vec<String> = edit
+                .path
+                .iter()
+                .map(|segment| match segment {
+                    bft_json_crdt::json_crdt::PathSegment::Field(name)
+                    | bft_json_crdt::json_crdt::PathSegment::Key(name) => name.clone(),
+                    bft_json_crdt::json_crdt::PathSegment::Element(_) => "?".to_owned(),
+                })
+                .collect();
+            json!({"path": names.join("."), "kind": kind})
+        });
+        let audit = audits.iter().find(|audit| audit.digest.as_deref() == Some(&*digest));
+        json!({
+            "digest": digest,
+            "author": entry.author.to_string(),
+            "by": by(&entry.author, author),
+            "seq": entry.seq,
+            "lamport": entry.lamport,
+            "changes": edits.collect::<Vec<_>>(),
+            "audit": audit,
+        })
+    });
+    Ok(shown.collect())
+}

@@ -1,0 +1,127 @@
+//! Documents and what happens to them as JSON.
+
+use bft_json_crdt::{AuthorId, Digest};
+use bft_json_crdt::json_crdt::JsonValue;
+use gangline_reconcile::{Conflict, Notice, Plan, PlanEntry, Unsaved, dangling, view};
+use serde_json::{Value, json};
+
+use crate::documents::live::{LiveDocument, Shown};
+use crate::documents::Found;
+use crate::identity::node_name;
+
+/// A value, and null for none.
+pub(super) fn value(value: Option<&JsonValue>) -> Value {
+    value.map_or(Value::Null, |value| value.clone().into())
+}
+
+pub(super) fn heads(heads: &[Digest]) -> Vec<String> {
+    heads.iter().map(Digest::to_string).collect()
+}
+
+/// Who an author is: the source, or a node by its name.
+pub(super) fn by(author: &AuthorId, source: Option<AuthorId>) -> String {
+    if Some(*author) == source { "source".to_owned() } else { node_name(author) }
+}
+
+/// `GET /api/v1/documents/{id}`
+pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Value {
+    let mut problems: Vec<Value> = dangling(&shown.layout, &shown.content)
+        .iter()
+        .map(|path| json!({"path": path.to_string(), "what": "names a row that is not there"}))
+        .collect();
+    problems.extend(live.trouble().map(|trouble| json!({"path": null, "what": trouble.reason})));
+    json!({
+        "id": shown.name.as_deref().unwrap_or(&found.name),
+        "source": live.source.as_ref().map(|source| &source.name),
+        "version": shown.version,
+        "heads": heads(&shown.heads),
+        "view": Value::from(view(&shown.content)),
+        "unsaved": shown.unsaved.iter().map(unsaved).collect::<Vec<_>>(),
+        "conflicts": shown.conflicts.iter().map(|open| conflict(open, shown)).collect::<Vec<_>>(),
+        "deleted": shown.is_deleted(),
+        "problems": problems,
+        "present": live.present.clients(),
+        "mode": shown.layout.mode,
+    })
+}
+
+fn unsaved(unsaved: &Unsaved) -> Value {
+    json!({
+        "path": unsaved.path.to_string(),
+        "kind": unsaved.kind.name(),
+        "base": value(unsaved.base.as_ref()),
+        "document": value(unsaved.document.as_ref()),
+    })
+}
+
+pub(super) fn conflict(open: &Conflict, shown: &Shown) -> Value {
+    let list = open.path.row().map(|(list, _)| list);
+    let policy = open.path.field().and_then(|field| shown.layout.field(list, field)).map(|field| field.policy);
+    json!({
+        "path": open.path.to_string(),
+        "kind": open.kind.name(),
+        "theirs": value(open.theirs.as_ref()),
+        "mine": value(open.mine.as_ref()),
+        "shown": if open.shows_theirs { "theirs" } else { "mine" },
+        "policy": policy,
+        "by": by(&open.author, shown.author),
+    })
+}
+
+/// `GET …/plan`
+pub(super) fn plan(found: &Found, source: &str, shown: &Shown, plan: &Plan, to: Option<i64>, bad: Vec<Value>) -> Value {
+    json!({
+        "id": found.name,
+        "source": source,
+        "mode": shown.layout.mode,
+        "from": shown.version,
+        "to": to,
+        "base": heads(&shown.tracked),
+        "changes": plan.entries.iter().map(plan_entry).collect::<Vec<_>>(),
+        "ops": plan.reconciled.ops,
+        "bytes": plan.reconciled.bytes,
+        "conflicts": plan.conflicts(),
+        "problems": bad,
+    })
+}
+
+fn plan_entry(entry: &PlanEntry) -> Value {
+    json!({
+        "path": entry.path.to_string(),
+        "base": value(entry.base.as_ref()),
+        "document": value(entry.document.as_ref()),
+        "database": value(entry.database.as_ref()),
+        "rule": entry.policy.map_or_else(|| "row".to_owned(), |policy| policy.to_string()),
+        "outcome": entry.outcome.name(),
+    })
+}
+
+/// What following changed, as a notice has it.
+pub(super) fn notice(notice: &Notice, source: &str, actor: Option<&str>) -> Value {
+    json!({
+        "source": source,
+        "from": notice.from,
+        "to": notice.to,
+        "actor": actor,
+        "changes": changes(notice),
+        "unsaved_left": notice.unsaved_left,
+        "change": notice.digest.to_string(),
+    })
+}
+
+pub(super) fn changes(notice: &Notice) -> Vec<Value> {
+    let changes = notice.changes.iter().map(|change| {
+        let row = change.path.row().map(|(list, key)| {
+            gangline_reconcile::Path::Row(list.to_owned(), key.to_owned()).to_string()
+        });
+        json!({
+            "path": change.path.to_string(),
+            "row": row,
+            "field": change.path.field(),
+            "kind": change.kind.name(),
+            "outcome": change.outcome.name(),
+            "before": value(change.before.as_ref()),
+        })
+    });
+    changes.collect()
+}

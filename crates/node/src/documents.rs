@@ -1,0 +1,402 @@
+//! Documents that follow databases, as this node has them: opened when somebody asks, a feed names them or a peer has
+//! something new, shared by all who come, closed behind the last.
+//!
+//! The rules are `gangline_reconcile`'s: [`Doors`] says when a document is opened and closed, `Follower` when which root is
+//! run. Here are the tasks, the store and the links that carry them out.
+
+mod assemble;
+mod feed;
+mod host;
+pub(crate) mod live;
+mod names;
+pub(crate) mod present;
+pub(crate) mod source;
+mod store;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use bft_json_crdt::{AuthorId, DocumentId, Keypair};
+use gangline_doc::{Replica, ReplicaSettings};
+use gangline_reconcile::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Visitor};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::assemble::{Without, open};
+pub(crate) use self::host::Hosting;
+use self::live::{LiveDocument, Trouble};
+use self::names::Names;
+pub(crate) use self::names::Named;
+use self::source::SourceRuntime;
+pub(crate) use self::store::{DocumentStore, MemoryDocuments};
+use crate::api::{blocking, durable};
+use crate::clock;
+use crate::links::Links;
+use crate::logs::chain;
+
+/// The documents of a node. Clones are handles to the same.
+#[derive(Clone)]
+pub(crate) struct Documents {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    keypair: Keypair,
+    store: Arc<dyn DocumentStore>,
+    settings: ReplicaSettings,
+    sources: Vec<Arc<SourceRuntime>>,
+    names: Names,
+    doors: Mutex<Doors<DocumentId>>,
+    waiting: Mutex<BTreeMap<Visitor, oneshot::Sender<Admission>>>,
+    live: Mutex<BTreeMap<DocumentId, Arc<LiveDocument>>>,
+    visitors: AtomicU64,
+    /// Wakes the task that keeps the doors' deadlines.
+    wake: Notify,
+    links: RwLock<Weak<Links>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+type Admission = Result<Arc<LiveDocument>, DoorError>;
+
+/// Somebody in a document, who leaves when this is dropped.
+pub(crate) struct Guest {
+    documents: Documents,
+    visitor: Visitor,
+    document: Arc<LiveDocument>,
+}
+
+impl std::ops::Deref for Guest {
+    type Target = LiveDocument;
+
+    fn deref(&self) -> &LiveDocument {
+        &self.document
+    }
+}
+
+impl Guest {
+    /// The document, for work that outlives a borrow of the guest; it must not outlive the guest.
+    pub(crate) fn document(&self) -> Arc<LiveDocument> {
+        Arc::clone(&self.document)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.documents.handle(DoorInput::Leave(self.document.id, self.visitor));
+    }
+}
+
+/// Which document is meant, and whether it is there yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: DocumentId,
+    pub(crate) name: String,
+    /// Where this node can reconcile it: by which source, and which root.
+    pub(crate) root: Option<(usize, String)>,
+    /// It has been opened before, here or at a peer.
+    pub(crate) is_stored: bool,
+}
+
+impl Documents {
+    /// The documents in a store. Reads the names of all of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn new(
+        keypair: Keypair,
+        store: Arc<dyn DocumentStore>,
+        settings: ReplicaSettings,
+        sources: Vec<Arc<SourceRuntime>>,
+        stop: CancellationToken,
+    ) -> Result<Self, String> {
+        let names = Names::read(Arc::clone(&store))?;
+        let inner = Inner {
+            keypair,
+            store,
+            settings,
+            sources,
+            names,
+            doors: Mutex::new(Doors::new(DoorSettings::default())),
+            waiting: Mutex::default(),
+            live: Mutex::default(),
+            visitors: AtomicU64::new(1),
+            wake: Notify::new(),
+            links: RwLock::default(),
+            tasks: TaskTracker::new(),
+            stop,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Gives the documents their links to other nodes.
+    pub(crate) fn attach(&self, links: &Arc<Links>) {
+        *self.inner.links.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
+    }
+
+    /// Keeps deadlines and feeds until the node stops; then closes all documents.
+    pub(crate) async fn run(self) {
+        for source in &self.inner.sources {
+            self.inner.tasks.spawn(feed::run(self.clone(), Arc::clone(source)));
+        }
+        loop {
+            let due = lock(&self.inner.doors).next_deadline();
+            let wait = due.map_or(u64::MAX, |due| due.saturating_sub(clock::now_ms()));
+            tokio::select! {
+                () = self.inner.wake.notified() => {}
+                () = clock::pause(std::time::Duration::from_millis(wait.min(60_000))) => {}
+                () = self.inner.stop.cancelled() => break,
+            }
+            // Not by way of the wake, which this waits for.
+            self.act(DoorInput::Tick);
+        }
+        self.handle(DoorInput::Stop);
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// The sources that this node has the mapping and the key of.
+    pub(crate) fn sources(&self) -> &[Arc<SourceRuntime>] {
+        &self.inner.sources
+    }
+
+    /// A source by its name.
+    pub(crate) fn source(&self, name: &str) -> Option<&Arc<SourceRuntime>> {
+        self.inner.sources.iter().find(|source| source.name == name)
+    }
+
+    /// What is kept, by name.
+    pub(crate) fn names(&self) -> Vec<Named> {
+        self.inner.names.all()
+    }
+
+    /// The documents that are open.
+    pub(crate) fn live(&self) -> Vec<Arc<LiveDocument>> {
+        lock(&self.inner.live).values().cloned().collect()
+    }
+
+    /// A document that is open, without entering it.
+    pub(crate) fn live_one(&self, id: &DocumentId) -> Option<Arc<LiveDocument>> {
+        lock(&self.inner.live).get(id).cloned()
+    }
+
+    /// Finds a document by its name, or by its id in hex. Of several with one name that which this node can reconcile.
+    pub(crate) fn find(&self, wanted: &str) -> Option<Found> {
+        for (at, source) in self.inner.sources.iter().enumerate() {
+            if let Some(root) = source.root_of(wanted) {
+                let (name, id) = source.document_of(&root);
+                let is_stored = self.inner.names.has(&id);
+                return Some(Found { id, name, root: Some((at, root)), is_stored });
+            }
+        }
+        let named = self.inner.names.find(wanted)?;
+        let root = self.root_of(&named);
+        Some(Found { id: named.id, name: named.name.unwrap_or_default(), root, is_stored: true })
+    }
+
+    fn root_of(&self, named: &Named) -> Option<(usize, String)> {
+        let name = named.name.as_ref()?;
+        self.inner.sources.iter().enumerate().find_map(|(at, source)| {
+            let root = source.root_of(name)?;
+            (source.document_of(&root).1 == named.id).then_some((at, root))
+        })
+    }
+
+    /// Remembers by which name a document was asked for, before it is entered.
+    pub(crate) fn want(&self, found: &Found) {
+        self.inner.names.want(found.id, &found.name);
+    }
+
+    /// The source of a document that is kept here.
+    pub(crate) fn source_name(&self, name: &str, id: &DocumentId) -> Option<String> {
+        let named = Named { id: *id, name: Some(name.to_owned()), author: None, root: None };
+        let (at, _) = self.root_of(&named)?;
+        self.inner.sources.get(at).map(|source| source.name.clone())
+    }
+
+    /// Enters a document: opens it, or joins those who are in it, also while it is being closed.
+    ///
+    /// # Errors
+    /// [`DoorError`]: the document is as it was.
+    pub(crate) async fn enter(&self, id: DocumentId) -> Result<Guest, DoorError> {
+        let visitor = Visitor(self.inner.visitors.fetch_add(1, Ordering::Relaxed));
+        let (tell, told) = oneshot::channel();
+        lock(&self.inner.waiting).insert(visitor, tell);
+        // Whoever gives up while it waits is taken out again.
+        let waiting = Waiting { documents: self.clone(), id, visitor };
+        self.handle(DoorInput::Enter(id, visitor));
+        let document = told.await.map_err(|_| DoorError::Stopping)??;
+        std::mem::forget(waiting);
+        Ok(Guest { documents: self.clone(), visitor, document })
+    }
+
+    /// Tells the doors what happened, does what they say, and has their deadlines looked at anew.
+    fn handle(&self, input: DoorInput<DocumentId>) {
+        self.act(input);
+        self.inner.wake.notify_one();
+    }
+
+    fn act(&self, input: DoorInput<DocumentId>) {
+        let mut effects = Vec::new();
+        {
+            let mut doors = lock(&self.inner.doors);
+            doors.handle(clock::now_ms(), input);
+            while let Some(effect) = doors.poll_effect() {
+                effects.push(effect);
+            }
+        }
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&self, effect: DoorEffect<DocumentId>) {
+        match effect {
+            DoorEffect::Open(id, generation) => {
+                let this = self.clone();
+                self.inner.tasks.spawn(async move {
+                    let opened = this.open(id, generation).await;
+                    this.handle(match opened {
+                        Ok(()) => DoorInput::Opened(id, generation),
+                        Err(reason) => {
+                            tracing::error!(event = "document_not_opened", document = %id, "{reason}");
+                            DoorInput::Failed(id, generation, reason)
+                        }
+                    });
+                });
+            }
+            DoorEffect::Close(id, generation) => {
+                let this = self.clone();
+                self.inner.tasks.spawn(async move {
+                    this.close(id).await;
+                    this.handle(DoorInput::Closed(id, generation));
+                });
+            }
+            DoorEffect::Admit(visitor, id, generation) => {
+                let document = lock(&self.inner.live).get(&id).cloned();
+                let document = document.filter(|document| document.generation == generation);
+                let missing = || DoorError::Failed("it was closed again".to_owned());
+                self.answer(visitor, document.ok_or_else(missing), id);
+            }
+            DoorEffect::Refuse(visitor, error) => {
+                let tell = lock(&self.inner.waiting).remove(&visitor);
+                tell.map(|tell| tell.send(Err(error)));
+            }
+            DoorEffect::Stuck(id, _) => {
+                tracing::error!(event = "document_stuck", document = %id, "closing the document does not end");
+            }
+        }
+    }
+
+    fn answer(&self, visitor: Visitor, admission: Admission, id: DocumentId) {
+        let tell = lock(&self.inner.waiting).remove(&visitor);
+        let is_told = tell.is_some_and(|tell| tell.send(admission).is_ok());
+        if !is_told {
+            // It went away while it waited.
+            let this = self.clone();
+            self.inner.tasks.spawn(async move { this.handle(DoorInput::Leave(id, visitor)) });
+        }
+    }
+
+    async fn open(&self, id: DocumentId, generation: Generation) -> Result<(), String> {
+        let this = self.clone();
+        let replica = tokio::task::spawn_blocking(move || {
+            let settings = ReplicaSettings { document: id, ..this.inner.settings.clone() };
+            let log = this.inner.store.log(id);
+            Replica::open(this.inner.keypair.clone(), log, settings).map_err(|error| chain(&error))
+        });
+        let replica = replica.await.map_err(|error| error.to_string())??;
+        let root = self.inner.names.get(&id).and_then(|named| self.root_of(&named)).or_else(|| {
+            // Nobody has had it yet; whoever asked for it knew its name.
+            let wanted = self.inner.names.wanted(&id)?;
+            self.root_of(&Named { id, name: Some(wanted), author: None, root: None })
+        });
+        let source = root.as_ref().and_then(|(at, _)| self.inner.sources.get(*at)).cloned();
+        let document = Arc::new(LiveDocument::new(id, generation, replica, source.clone()));
+        lock(&self.inner.live).insert(id, Arc::clone(&document));
+        if let (Some(source), Some((_, root))) = (source, root) {
+            self.catch_up(&source, &document, &root).await;
+        }
+        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(links) = links {
+            links.open_document(Arc::new(document.replica.clone()));
+        }
+        Ok(())
+    }
+
+    /// Lets a document that was just opened follow its rows, before anybody sees it. A database that does not answer keeps
+    /// nobody out: the document is as it was, and says so.
+    async fn catch_up(&self, source: &Arc<SourceRuntime>, document: &LiveDocument, root: &str) {
+        if source.is_paused() {
+            return;
+        }
+        match source.follow(document, root, None, false).await {
+            Ok(_) => {}
+            Err(failed) => {
+                let retry_in = failed.may_pass().then_some(0);
+                document.set_trouble(Some(Trouble { reason: failed.reason(), retry_in }));
+                source.tell(gangline_reconcile::FollowInput::Dirty(root.to_owned()));
+            }
+        }
+    }
+
+    async fn close(&self, id: DocumentId) {
+        let document = lock(&self.inner.live).remove(&id);
+        let Some(document) = document else { return };
+        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let linked_root = links.and_then(|links| links.close_document(id));
+        let this = self.clone();
+        let shut = blocking(move || {
+            let (shown, ticket) = document.shown();
+            let root = linked_root.unwrap_or_else(|| held_root(&document));
+            let named = Named { id, name: shown.name.clone(), author: shown.author, root: Some(root) };
+            (this.inner.names.keep(named, shown.heads.is_empty()), ticket)
+        });
+        match shut.await {
+            Ok((kept, ticket)) => {
+                if let Err(problem) = durable(ticket).await {
+                    tracing::error!(event = "document_not_durable", document = %id, "{}", problem.detail());
+                }
+                if let Err(error) = kept {
+                    tracing::error!(event = "document_not_noted", document = %id, "{error}");
+                }
+            }
+            Err(problem) => {
+                tracing::error!(event = "document_not_closed", document = %id, "{}", problem.detail());
+            }
+        }
+    }
+}
+
+/// What a replica holds, as peers compare it.
+fn held_root(document: &LiveDocument) -> bft_json_crdt::Digest {
+    gangline_transport::root(&document.replica.version_vector())
+}
+
+/// Somebody who waits to be let in.
+struct Waiting {
+    documents: Documents,
+    id: DocumentId,
+    visitor: Visitor,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        lock(&self.documents.inner.waiting).remove(&self.visitor);
+        self.documents.handle(DoorInput::Leave(self.id, self.visitor));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whose changes a document takes besides those that the node trusts: its source's.
+pub(crate) fn with_sources(
+    trust: Option<std::collections::BTreeSet<AuthorId>>,
+    sources: &[Arc<SourceRuntime>],
+) -> Option<std::collections::BTreeSet<AuthorId>> {
+    trust.map(|trust| trust.into_iter().chain(sources.iter().map(|source| source.author())).collect())
+}

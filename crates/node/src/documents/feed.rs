@@ -1,0 +1,267 @@
+//! Finding out which roots of a database have changed, and running them.
+//!
+//! Without more than the tables, a scan compares what every root's rows are with what they were. With an outbox, its entries
+//! name the roots. Either only says that a root is dirty; what it is like is read when it is run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gangline_reconcile::{
+    Continuity, FollowEffect, FollowInput, OutboxPosition, RowsDigest, SourceError,
+};
+use serde::{Deserialize, Serialize};
+
+use super::live::Trouble;
+use super::source::{Counters, FollowFailed, SourceRuntime, digest_text};
+use super::{Documents, lock};
+use crate::api::blocking;
+use crate::clock;
+
+/// Entries of an outbox that are read at once.
+const OUTBOX_STEP: usize = 10_000;
+/// Marks that are taken up after a restart.
+const MARKS_MAX: usize = 65_536;
+/// How often an outbox is pruned.
+const PRUNE_MS: u64 = 3_600_000;
+
+/// What a feed remembers.
+#[derive(Default)]
+pub(crate) struct FeedState {
+    digests: BTreeMap<String, RowsDigest>,
+    has_scanned: bool,
+    pulse: Option<u64>,
+    position: Option<OutboxPosition>,
+    has_outbox: bool,
+    swept_ms: u64,
+    pruned_ms: u64,
+}
+
+impl FeedState {
+    /// Whether an outbox names what changed.
+    pub(super) fn has_outbox(&self) -> bool {
+        self.has_outbox
+    }
+}
+
+/// How far an outbox was read, as it is noted.
+#[derive(Serialize, Deserialize)]
+struct PositionNote {
+    incarnation: u64,
+    seq: i64,
+}
+
+const POSITION: &str = "outbox";
+
+/// Follows a source until the node stops.
+pub(super) async fn run(documents: Documents, source: Arc<SourceRuntime>) {
+    let stop = documents.inner.stop.clone();
+    let running = documents.inner.tasks.clone();
+    let runner = tokio::spawn(run_roots(documents.clone(), Arc::clone(&source)));
+    take_up_marks(&source).await;
+    while !stop.is_cancelled() {
+        let (at, of) = (documents.clone(), Arc::clone(&source));
+        match blocking(move || look(&at, &of)).await {
+            Ok(Ok(())) => source.set_failure(None),
+            Ok(Err(failed)) => source.set_failure(Some(failed.reason())),
+            Err(problem) => source.set_failure(Some(problem.detail().to_owned())),
+        }
+        let wait = if source.failure().is_some() { 1_000.max(source.poll_ms) } else { source.poll_ms };
+        tokio::select! {
+            () = clock::pause(Duration::from_millis(wait)) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    source.wake.notify_one();
+    let _ = runner.await;
+    drop(running);
+}
+
+async fn take_up_marks(source: &Arc<SourceRuntime>) {
+    let this = Arc::clone(source);
+    if let Ok(Ok(roots)) = blocking(move || this.marks(MARKS_MAX)).await {
+        roots.into_iter().for_each(|root| source.tell(FollowInput::Dirty(root)));
+    }
+}
+
+/// Looks once. May block.
+fn look(documents: &Documents, source: &SourceRuntime) -> Result<(), FollowFailed> {
+    let mut state = lock(&source.feed);
+    let now = clock::now_ms();
+    let pulse = source.rows.pulse()?;
+    let has_changed = state.pulse != Some(pulse);
+    let is_due = now >= state.swept_ms.saturating_add(source.sweep_ms);
+    if !has_changed && !is_due && state.has_scanned {
+        return Ok(());
+    }
+    let roots = read_outbox(source, &mut state)?;
+    let has_outbox = roots.is_some();
+    let named: BTreeSet<String> = roots.into_iter().flatten().collect();
+    named.iter().for_each(|root| source.tell(FollowInput::Dirty(root.clone())));
+    if !has_outbox || is_due || !state.has_scanned || source.must_scan.swap(false, Ordering::Relaxed) {
+        let found = scan(documents, source, &mut state)?;
+        // With an outbox, and without a gap in it, every change was named.
+        let missed = found.iter().filter(|root| has_outbox && !named.contains(*root)).count();
+        Counters::add(&source.counters.missed, missed);
+        found.iter().for_each(|root| source.tell(FollowInput::Dirty(root.clone())));
+        state.swept_ms = now;
+    }
+    if has_outbox && now >= state.pruned_ms.saturating_add(PRUNE_MS) {
+        state.pruned_ms = now;
+        match source.rows.prune(&source.shape) {
+            Ok(()) | Err(SourceError::Busy { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    state.has_outbox = has_outbox;
+    // Last: what failed above is looked at again.
+    state.pulse = Some(pulse);
+    Ok(())
+}
+
+/// The roots that an outbox names; none where there is no outbox. What it names is marked before its position moves.
+fn read_outbox(source: &SourceRuntime, state: &mut FeedState) -> Result<Option<Vec<String>>, FollowFailed> {
+    let mut named = Vec::new();
+    loop {
+        if state.position.is_none() {
+            let noted: Option<PositionNote> = source.noted(POSITION)?;
+            state.position = noted.map(|at| OutboxPosition { incarnation: at.incarnation, seq: at.seq });
+        }
+        let Some(read) = source.rows.outbox(&source.shape, state.position, OUTBOX_STEP)? else {
+            return Ok(None);
+        };
+        match read.continuity {
+            Continuity::Whole => {}
+            Continuity::Gap => source.must_scan.store(true, Ordering::Relaxed),
+            Continuity::Restored => {
+                tracing::warn!(
+                    event = "database_restored",
+                    source = source.name,
+                    "the database was put back from a backup; look at `gangline reconcile plan`"
+                );
+                source.must_scan.store(true, Ordering::Relaxed);
+            }
+        }
+        if state.position != Some(read.position) {
+            let at = PositionNote { incarnation: read.position.incarnation, seq: read.position.seq };
+            source.mark(&read.roots, vec![source.source_note(POSITION, Some(&at))])?;
+            state.position = Some(read.position);
+        }
+        named.extend(read.roots);
+        if !read.is_more {
+            return Ok(Some(named));
+        }
+    }
+}
+
+/// The roots whose rows are not what they were: when they were looked at last, or, the first time, when their documents
+/// followed them.
+fn scan(
+    documents: &Documents,
+    source: &SourceRuntime,
+    state: &mut FeedState,
+) -> Result<Vec<String>, FollowFailed> {
+    let mut now = BTreeMap::new();
+    source.rows.scan(&source.shape, &mut |root, digest| {
+        now.insert(root.to_owned(), digest);
+    })?;
+    let mut found = Vec::new();
+    if state.has_scanned {
+        let changed = now.iter().filter(|(root, digest)| state.digests.get(*root) != Some(digest));
+        found.extend(changed.map(|(root, _)| root.clone()));
+        found.extend(state.digests.keys().filter(|root| !now.contains_key(*root)).cloned());
+    } else {
+        for named in documents.names() {
+            let Some(root) = named.name.as_ref().and_then(|name| source.root_of(name)) else { continue };
+            if source.document_of(&root).1 != named.id {
+                continue;
+            }
+            let followed = source.ref_of(&root)?.map(|note| note.digest);
+            if followed != now.get(&root).map(|digest| digest_text(*digest)) {
+                found.push(root);
+            }
+        }
+    }
+    state.digests = now;
+    state.has_scanned = true;
+    Ok(found)
+}
+
+/// Runs what the follower says.
+async fn run_roots(documents: Documents, source: Arc<SourceRuntime>) {
+    let stop = documents.inner.stop.clone();
+    while !stop.is_cancelled() {
+        let (effects, due) = {
+            let mut follower = lock(&source.follower);
+            follower.handle(clock::now_ms(), FollowInput::Tick);
+            let mut effects = Vec::new();
+            while let Some(effect) = follower.poll_effect() {
+                effects.push(effect);
+            }
+            (effects, follower.next_deadline())
+        };
+        for effect in effects {
+            match effect {
+                FollowEffect::Run(root) => {
+                    let (documents, source) = (documents.clone(), Arc::clone(&source));
+                    documents.inner.tasks.clone().spawn(run_root(documents, source, root));
+                }
+                FollowEffect::Scan => source.must_scan.store(true, Ordering::Relaxed),
+                FollowEffect::RetryIn(root, ms) => {
+                    let (_, id) = source.document_of(&root);
+                    if let Some(document) = documents.live_one(&id)
+                        && let Some(trouble) = document.trouble()
+                    {
+                        document.set_trouble(Some(Trouble { retry_in: Some(ms), ..trouble }));
+                    }
+                }
+            }
+        }
+        let wait = due.map_or(60_000, |due| due.saturating_sub(clock::now_ms()));
+        tokio::select! {
+            () = source.wake.notified() => {}
+            () = clock::pause(Duration::from_millis(wait)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Runs one root, as nobody in particular: a system actor has no presence.
+async fn run_root(documents: Documents, source: Arc<SourceRuntime>, root: String) {
+    let outcome = follow_root(&documents, &source, &root, None, false).await;
+    source.tell(match outcome {
+        Ok(_) => FollowInput::Done(root),
+        Err(failed) => {
+            Counters::add(&source.counters.failures, 1);
+            let reason = failed.reason();
+            tracing::warn!(event = "reconcile_failed", source = source.name, root, "{reason}");
+            if failed.may_pass() { FollowInput::Failed(root) } else { FollowInput::GaveUp(root) }
+        }
+    });
+}
+
+/// Lets the document of a root follow, whether it is open or not.
+pub(crate) async fn follow_root(
+    documents: &Documents,
+    source: &Arc<SourceRuntime>,
+    root: &str,
+    actor: Option<&str>,
+    accepts_older: bool,
+) -> Result<Option<super::source::Followed>, FollowFailed> {
+    let (name, id) = source.document_of(root);
+    if !documents.inner.names.has(&id) && documents.live_one(&id).is_none() {
+        let rows = source.read(root).await?;
+        if rows.root.is_none() && rows.bad.iter().all(|bad| bad.list.is_some()) {
+            return Ok(None);
+        }
+    }
+    documents.inner.names.want(id, &name);
+    let guest = documents.enter(id).await.map_err(|error| FollowFailed::Store(error.to_string()))?;
+    let followed = source.follow(&guest, root, actor, accepts_older).await;
+    match &followed {
+        Ok(_) => guest.set_trouble(None),
+        Err(failed) => guest.set_trouble(Some(Trouble { reason: failed.reason(), retry_in: None })),
+    }
+    followed.map(Some)
+}

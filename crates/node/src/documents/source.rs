@@ -1,0 +1,288 @@
+//! One source at this node: its tables, its key, its rows, and how its documents follow them and are saved.
+
+mod notes;
+mod save;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bft_json_crdt::{AuthorId, DocumentId, Keypair};
+use gangline_doc::{Authored, EditFailed};
+use gangline_reconcile::{
+    Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows, Shape, Source,
+    SourceError, conflicts, plan, reconcile,
+};
+use tokio::sync::Notify;
+
+pub(crate) use self::notes::{Audit, digest_text};
+pub(crate) use self::save::{SaveFailed, Saved};
+use super::feed::FeedState;
+use super::live::LiveDocument;
+use super::store::DocumentStore;
+use crate::api::{blocking, durable};
+use crate::clock;
+
+/// A source that this node has the mapping of.
+pub(crate) struct SourceRuntime {
+    pub(crate) name: String,
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) rows: Arc<dyn RowSource>,
+    /// Where this node can reconcile.
+    pub(crate) keypair: Keypair,
+    pub(crate) store: Arc<dyn DocumentStore>,
+    /// Decides when which root is run.
+    pub(crate) follower: Mutex<Follower>,
+    /// Wakes whoever runs what the follower says.
+    pub(crate) wake: Notify,
+    pub(crate) counters: Counters,
+    /// What the feed remembers.
+    pub(super) feed: Mutex<FeedState>,
+    /// The feed does not say everything: all rows are to be looked at.
+    pub(super) must_scan: AtomicBool,
+    /// How often the database is asked whether anybody has written, in milliseconds.
+    pub(super) poll_ms: u64,
+    /// How often all rows are compared, in milliseconds.
+    pub(super) sweep_ms: u64,
+    /// Why the feed does not work.
+    failure: Mutex<Option<String>>,
+}
+
+/// What has happened since the node was started.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Batches that were signed.
+    pub(crate) batches: AtomicU64,
+    /// Their ops.
+    pub(crate) ops: AtomicU64,
+    /// Edits of people that a batch met.
+    pub(crate) conflicts: AtomicU64,
+    /// Roots that a sweep found and no feed had named.
+    pub(crate) missed: AtomicU64,
+    /// Runs that failed.
+    pub(crate) failures: AtomicU64,
+    /// Saves that were committed.
+    pub(crate) saves: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// A document has followed its rows.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// The version before.
+    pub(crate) from: Option<i64>,
+    /// The version of the rows.
+    pub(crate) to: Option<i64>,
+    /// What was signed.
+    pub(crate) reconciled: Reconciled,
+    /// What is open now.
+    pub(crate) conflicts: Vec<Conflict>,
+    /// Rows that a document cannot have.
+    pub(crate) bad: Vec<gangline_reconcile::BadRow>,
+}
+
+/// Why a document does not follow its rows.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FollowFailed {
+    /// The database does not answer.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The rows cannot be followed.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+    /// The node's own store does not take it.
+    #[error("{0}")]
+    Store(String),
+}
+
+impl FollowFailed {
+    /// Whether trying again may mend it.
+    pub(crate) fn may_pass(&self) -> bool {
+        !matches!(self, Self::Reconcile(ReconcileError::Older { .. }))
+    }
+
+    /// All of it in one line.
+    pub(crate) fn reason(&self) -> String {
+        crate::logs::chain(self)
+    }
+}
+
+impl From<crate::api::Problem> for FollowFailed {
+    fn from(problem: crate::api::Problem) -> Self {
+        Self::Store(problem.detail().to_owned())
+    }
+}
+
+impl SourceRuntime {
+    /// A source that has not begun to follow.
+    pub(crate) fn new(
+        shape: Shape,
+        rows: Arc<dyn RowSource>,
+        keypair: Keypair,
+        store: Arc<dyn DocumentStore>,
+        (poll_ms, sweep_ms): (u64, u64),
+    ) -> Self {
+        Self {
+            name: shape.mapping.name.clone(),
+            shape: Arc::new(shape),
+            rows,
+            keypair,
+            store,
+            follower: Mutex::new(Follower::new(FollowSettings::default())),
+            wake: Notify::new(),
+            counters: Counters::default(),
+            feed: Mutex::default(),
+            must_scan: AtomicBool::new(false),
+            poll_ms,
+            sweep_ms,
+            failure: Mutex::default(),
+        }
+    }
+
+    /// Whether nothing is run.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner).is_paused()
+    }
+
+    /// Why the feed does not work.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says why the feed does not work, or that it does.
+    pub(super) fn set_failure(&self, reason: Option<String>) {
+        let mut known = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != reason {
+            match &reason {
+                Some(reason) => tracing::warn!(event = "feed_failed", source = self.name, "{reason}"),
+                None => tracing::info!(event = "feed_works", source = self.name, "the database answers again"),
+            }
+        }
+        *known = reason;
+    }
+
+    /// How long the oldest word of the feed has waited, how many roots wait, how many of them since a run failed, and
+    /// whether nothing is run.
+    pub(crate) fn follower_state(&self, now_ms: u64) -> (u64, usize, usize, bool) {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        (follower.lag_ms(now_ms), follower.pending(), follower.failing(), follower.is_paused())
+    }
+
+    /// How changes of the database are found.
+    pub(crate) fn feed_name(&self) -> &'static str {
+        // Not while it looks: an answer about it should not wait for the database.
+        let has_outbox = self.feed.try_lock().is_ok_and(|feed| feed.has_outbox());
+        if has_outbox { "outbox" } else { "scan" }
+    }
+
+    /// Whose signature its batches carry.
+    pub(crate) fn author(&self) -> AuthorId {
+        self.keypair.author()
+    }
+
+    /// The document of a root.
+    pub(crate) fn document_of(&self, root: &str) -> (String, DocumentId) {
+        let name = self.shape.mapping.root.document.of(root);
+        let id = DocumentId::of_source(&self.author(), &name);
+        (name, id)
+    }
+
+    /// The root that a document follows, by its name.
+    pub(crate) fn root_of(&self, document: &str) -> Option<String> {
+        self.shape.mapping.root.document.root_of(document).map(str::to_owned)
+    }
+
+    /// Names a root that may have changed.
+    pub(crate) fn tell(&self, input: FollowInput) {
+        let now = clock::now_ms();
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner).handle(now, input);
+        self.wake.notify_one();
+    }
+
+    /// Reads a root's rows.
+    pub(crate) async fn read(self: &Arc<Self>, root: &str) -> Result<Rows, FollowFailed> {
+        let (this, root) = (Arc::clone(self), root.to_owned());
+        Ok(blocking(move || this.rows.read(&this.shape, &root)).await??)
+    }
+
+    /// Lets a document follow its rows, as they are now.
+    pub(crate) async fn follow(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+        actor: Option<&str>,
+        accepts_older: bool,
+    ) -> Result<Followed, FollowFailed> {
+        let _turn = document.turn.lock().await;
+        self.recover(document, root).await?;
+        let rows = self.read(root).await?;
+        self.take_over(document, root, rows, actor, accepts_older).await
+    }
+
+    /// As [`Self::follow`], with rows that were read already, by whoever has the turn.
+    async fn take_over(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+        rows: Rows,
+        actor: Option<&str>,
+        accepts_older: bool,
+    ) -> Result<Followed, FollowFailed> {
+        let (name, _) = self.document_of(root);
+        let (this, replica) = (Arc::clone(self), document.replica.clone());
+        let (rows, authored, open, from) = blocking(move || {
+            let mut from = None;
+            let authored = replica.author_as(clock::now_ms(), |base| {
+                from = gangline_reconcile::version_of(&base.doc.view());
+                let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
+                let reconciled = reconcile(base, source, &rows, accepts_older)?;
+                let changes = reconciled.changes.clone();
+                Ok::<_, ReconcileError>((reconciled, changes))
+            });
+            let open = match &authored {
+                Ok(authored) if !authored.changes.is_empty() => replica.read(conflicts).0,
+                Ok(_) | Err(_) => Vec::new(),
+            };
+            (rows, authored, open, from)
+        })
+        .await?;
+        let Authored { result: reconciled, ticket, .. } = authored.map_err(|failed| match failed {
+            EditFailed::Refused(error) => FollowFailed::Reconcile(error),
+            other => FollowFailed::Store(other.to_string()),
+        })?;
+        if let (Some(actor), Some(last)) = (actor, reconciled.changes.last()) {
+            document.note_actor(last.digest(), actor);
+        }
+        durable(ticket).await?;
+        let followed =
+            Followed { from, to: rows.version, reconciled, conflicts: open, bad: rows.bad.clone() };
+        self.note_followed(document.id, root, &rows, &followed, actor).await?;
+        Ok(followed)
+    }
+
+    /// What following would do.
+    pub(crate) async fn plan(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+    ) -> Result<(Plan, Rows), FollowFailed> {
+        let rows = self.read(root).await?;
+        let (name, _) = self.document_of(root);
+        let (this, replica) = (Arc::clone(self), document.replica.clone());
+        let work = move || {
+            let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
+            let (planned, _) = replica.read(|base| plan(base, source, &rows, true));
+            planned.map(|planned| (planned, rows))
+        };
+        Ok(blocking(work).await??)
+    }
+
+    /// Whether edits that are not in the database are dropped.
+    pub(crate) fn mode(&self) -> Mode {
+        self.shape.mapping.mode
+    }
+}

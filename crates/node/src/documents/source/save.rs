@@ -1,0 +1,241 @@
+//! Saving: what people did becomes rows, if the rows are still those that the document has followed.
+//!
+//! What is to be written is noted first, so that a node that is killed in between finds out whether it was committed.
+
+use std::sync::Arc;
+
+use bft_json_crdt::{Change, Digest};
+use gangline_doc::EditFailed;
+use gangline_reconcile::{
+    BadRow, Layout, Path, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source,
+    SourceError, conflicts, plan_save, save_mark,
+};
+
+use super::notes::{Audit, Intent, last_of};
+use super::{Counters, FollowFailed, SourceRuntime};
+use crate::api::{blocking, durable};
+use crate::clock;
+use crate::documents::live::LiveDocument;
+
+/// How often a save begins anew when somebody else has written the rows meanwhile.
+const TRIES: usize = 4;
+
+/// A save was committed, or there was nothing to save.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    /// The version now.
+    pub(crate) version: Option<i64>,
+    /// What was written.
+    pub(crate) paths: Vec<Path>,
+    /// Its name; none where nothing was written.
+    pub(crate) save_id: Option<String>,
+}
+
+/// Why nothing was saved.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SaveFailed {
+    /// The database does not answer, or the document does not follow it.
+    #[error(transparent)]
+    Follow(#[from] FollowFailed),
+    /// The root row is gone, or counts as deleted.
+    #[error("the row of this document is deleted in the database")]
+    Deleted,
+    /// Something in the document cannot be saved.
+    #[error("the document has {} places that cannot be saved", .0.len())]
+    Problems(Vec<SaveProblem>),
+    /// The schema refuses a row.
+    #[error("the database refuses {}: {}", .0.column, .0.what)]
+    Refused(BadRow),
+    /// The rows changed under every try.
+    #[error("the rows were written by somebody else each time that this was tried")]
+    Moved,
+    /// It is not known whether it was committed; it is found out before anything else is done.
+    #[error("the database did not say whether it has committed; the next reconcile finds out")]
+    Unknown,
+}
+
+impl From<crate::api::Problem> for SaveFailed {
+    fn from(problem: crate::api::Problem) -> Self {
+        Self::Follow(problem.into())
+    }
+}
+
+impl SourceRuntime {
+    /// Saves what people did.
+    pub(crate) async fn save(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+        actor: Option<&str>,
+    ) -> Result<Saved, SaveFailed> {
+        let _turn = document.turn.lock().await;
+        self.recover(document, root).await?;
+        let mut rows = self.read(root).await?;
+        for _ in 0..TRIES {
+            self.take_over(document, root, rows.clone(), actor, false).await?;
+            let (plan, heads) = self.plan_save(document, &rows).await?;
+            if !plan.problems.is_empty() {
+                return Err(SaveFailed::Problems(plan.problems));
+            }
+            if plan.writes.is_empty() {
+                return Ok(Saved { version: rows.version, paths: Vec::new(), save_id: None });
+            }
+            match self.try_save(document, root, actor, (plan, heads), &rows).await? {
+                Ok(saved) => return Ok(saved),
+                Err(now) => rows = now,
+            }
+        }
+        Err(SaveFailed::Moved)
+    }
+
+    async fn plan_save(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        rows: &Rows,
+    ) -> Result<(SavePlan, Vec<Digest>), SaveFailed> {
+        if rows.root.is_none() && rows.bad.iter().all(|bad| bad.list.is_some()) {
+            return Err(SaveFailed::Deleted);
+        }
+        let (this, replica, rows) = (Arc::clone(self), document.replica.clone(), rows.clone());
+        let ((plan, heads), ticket) = blocking(move || {
+            replica.read(|base| {
+                let content = base.doc.view();
+                let is_deleted = Layout::of(&this.shape).is_deleted(&content);
+                let plan = (!is_deleted).then(|| plan_save(&this.shape, &rows, &content, &conflicts(base)));
+                (plan, base.heads())
+            })
+        })
+        .await?;
+        // What is written must be on disk here first: the mark that follows names these heads.
+        durable(ticket).await?;
+        Ok((plan.ok_or(SaveFailed::Deleted)?, heads))
+    }
+
+    /// One try; the rows as they are now where they have moved.
+    async fn try_save(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+        actor: Option<&str>,
+        (plan, heads): (SavePlan, Vec<Digest>),
+        rows: &Rows,
+    ) -> Result<Result<Saved, Rows>, SaveFailed> {
+        let save_id = fresh_id();
+        let intent = Intent::new(save_id.clone(), &heads, rows.version, &plan.writes);
+        let request = SaveRequest {
+            root: root.to_owned(),
+            save_id: save_id.clone(),
+            expected: rows.clone(),
+            writes: plan.writes,
+        };
+        let (this, key) = (Arc::clone(self), root.to_owned());
+        let outcome = blocking(move || {
+            this.put_intent(&key, Some(&intent), None)?;
+            let outcome = this.rows.save(&this.shape, &request);
+            // Whatever was not committed leaves nothing behind.
+            if !matches!(outcome, Ok(SaveOutcome::Saved(_)) | Err(SourceError::Unknown { .. })) {
+                this.put_intent(&key, None, None)?;
+            }
+            Ok::<_, FollowFailed>(outcome)
+        })
+        .await??;
+        let after = match outcome {
+            Ok(SaveOutcome::Saved(after)) => after,
+            Ok(SaveOutcome::Moved(now)) => return Ok(Err(now)),
+            Ok(SaveOutcome::Refused(bad)) => return Err(SaveFailed::Refused(bad)),
+            Err(SourceError::Unknown { .. }) => return Err(SaveFailed::Unknown),
+            Err(error) => return Err(FollowFailed::Source(error).into()),
+        };
+        self.settle(document, root, &heads, &after, actor).await?;
+        Counters::add(&self.counters.saves, 1);
+        Ok(Ok(Saved { version: after.version, paths: plan.paths, save_id: Some(save_id) }))
+    }
+
+    /// Says that the database equals the document at some heads, and follows what it changed on the way.
+    async fn settle(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+        heads: &[Digest],
+        after: &Rows,
+        actor: Option<&str>,
+    ) -> Result<(), FollowFailed> {
+        let (name, _) = self.document_of(root);
+        let (this, replica, heads) = (Arc::clone(self), document.replica.clone(), heads.to_vec());
+        let version = after.version;
+        let authored = blocking(move || {
+            replica.author_as(clock::now_ms(), |base| {
+                let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
+                let changes = save_mark(base, source, &heads, version)?;
+                Ok::<_, ReconcileError>(((), changes))
+            })
+        })
+        .await?;
+        let authored = authored.map_err(|failed| match failed {
+            EditFailed::Refused(error) => FollowFailed::Reconcile(error),
+            other => FollowFailed::Store(other.to_string()),
+        })?;
+        let changes = authored.changes;
+        durable(authored.ticket).await?;
+        let audit = Audit {
+            document: document.id.to_string(),
+            action: "save".to_owned(),
+            actor: actor.map(str::to_owned),
+            from: None,
+            to: version,
+            ops: changes.iter().map(Change::op_count).sum(),
+            bytes: changes.iter().map(|change| change.bytes().len() + change.signature().len()).sum(),
+            conflicts: 0,
+            skipped: Vec::new(),
+            digest: last_of(&changes),
+            at_ms: clock::now_ms(),
+        };
+        let (this, key) = (Arc::clone(self), root.to_owned());
+        blocking(move || {
+            let note = this.audit_note(&audit);
+            this.put_intent(&key, None, Some(note))
+        })
+        .await??;
+        self.take_over(document, root, after.clone(), actor, true).await.map(drop)
+    }
+
+    /// Finds out what became of a save during which this node was killed, or whose answer was lost.
+    pub(super) async fn recover(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+    ) -> Result<(), FollowFailed> {
+        let (this, key) = (Arc::clone(self), root.to_owned());
+        let found = blocking(move || {
+            let Some(intent) = this.intent_of(&key)? else { return Ok(None) };
+            let rows = this.rows.read(&this.shape, &key)?;
+            let was_saved = match this.rows.was_saved(&this.shape, &intent.save_id)? {
+                Some(was_saved) => was_saved,
+                None => intent.shows_in(&rows),
+            };
+            Ok::<_, FollowFailed>(Some((intent, rows, was_saved)))
+        })
+        .await??;
+        let Some((intent, rows, was_saved)) = found else { return Ok(()) };
+        tracing::info!(
+            event = "save_recovered",
+            source = self.name,
+            was_saved,
+            "found out what became of a save that was begun"
+        );
+        if was_saved {
+            return self.settle(document, root, &intent.heads(), &rows, None).await;
+        }
+        let (this, key) = (Arc::clone(self), root.to_owned());
+        blocking(move || this.put_intent(&key, None, None)).await?
+    }
+}
+
+/// A name for a save, for ever.
+fn fresh_id() -> String {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes = u128::from(clock::now_ms()).to_be_bytes();
+    }
+    data_encoding::HEXLOWER.encode(&bytes)
+}
