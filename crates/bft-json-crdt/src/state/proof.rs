@@ -57,17 +57,24 @@ impl State {
     }
 
     fn nodes_of<'a>(&'a self, changes: &'a [Change], verdicts: &[Verdict]) -> Vec<Node<'a>> {
-        let mut seen = HashSet::new();
+        let mut places = HashMap::new();
         let arriving = changes.iter().zip(verdicts).filter_map(|(change, verdict)| match verdict {
             Verdict::Authentic { is_vouched } => Some((change, *is_vouched, false)),
             Verdict::Known(_) | Verdict::Refused(_) => None,
         });
         let waiting = self.queue.all().map(|it| (&it.change, it.is_vouched, it.is_let_in));
-        let mut nodes = Vec::new();
+        let mut nodes: Vec<Node<'_>> = Vec::new();
         for (change, is_vouched, is_let_in) in arriving.chain(waiting) {
             let digest = change.digest();
-            if seen.insert(digest) {
-                nodes.push(Node {
+            let place = *places.entry(digest).or_insert(nodes.len());
+            match nodes.get_mut(place) {
+                // What waits may come again, or a change twice: one valid signature among the copies is enough, and
+                // only those that nothing covers in their delivery were looked at.
+                Some(node) => {
+                    node.is_vouched |= is_vouched;
+                    node.is_let_in |= is_let_in;
+                }
+                None => nodes.push(Node {
                     change,
                     digest,
                     is_vouched,
@@ -76,7 +83,7 @@ impl State {
                     dependents: Vec::new(),
                     covers: 0,
                     may_enter: false,
-                });
+                }),
             }
         }
         nodes
