@@ -119,6 +119,11 @@ fn put_bytes(bytes: &mut Vec<u8>, content: &[u8]) {
     bytes.extend(content);
 }
 
-fn put_number(bytes: &mut Vec<u8>, number: usize) {
-    bytes.extend((number as u64).to_le_bytes());
+/// Seven bits in a byte, the lowest first: most lengths take one, and what is hashed is most of what a scan costs.
+fn put_number(bytes: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
 }

@@ -95,7 +95,32 @@ impl Saving<'_> {
         if outbox::installed(connection, shape)?.is_some() {
             outbox::note_save(connection, shape, &request.save_id)?;
         }
-        Ok(read::rows(connection, shape, &request.root)?)
+        let after = read::rows(connection, shape, &request.root)?;
+        match self.lost(&after) {
+            Some(lost) => Err(Stop::Refused(lost)),
+            None => Ok(after),
+        }
+    }
+
+    /// A row that was inserted and is not there under its name: a column has made something else of the key or of the
+    /// root's, as one with numeric affinity makes 7 of `007`. It would be another root's row, or a stranger.
+    fn lost(&self, after: &Rows) -> Option<BadRow> {
+        let mut inserted: BTreeMap<(Option<usize>, &str), &Write> = BTreeMap::new();
+        for write in &self.request.writes {
+            match write.action {
+                WriteAction::Insert(_) => drop(inserted.insert((write.list, &write.key), write)),
+                WriteAction::Update(_) => {}
+                WriteAction::Delete => drop(inserted.remove(&(write.list, write.key.as_str()))),
+            }
+        }
+        let is_there = |list: Option<usize>, key: &str| match list {
+            None => after.root.is_some(),
+            Some(list) => after.lists.get(list).is_some_and(|rows| rows.contains_key(key)),
+        };
+        inserted.retain(|(list, key), _| !is_there(*list, key) && !after.is_bad(*list, key));
+        let write = inserted.into_values().next()?;
+        let table = self.shape.at(write.list)?;
+        Some(bad_row(write, &table.key.0, "is not kept under this name, or not for this root"))
     }
 
     /// Refuses what can be refused before anything is written.

@@ -29,7 +29,9 @@ impl SqliteGround {
     pub(super) fn new(make: Make) -> Self {
         let ground = Self { dir: tempfile::tempdir().unwrap(), make };
         let other = Connection::open(ground.path()).unwrap();
-        other.execute_batch(&format!("PRAGMA encoding = '{}'", make.encoding)).unwrap();
+        other
+            .execute_batch(&format!("PRAGMA synchronous = OFF; PRAGMA encoding = '{}'", make.encoding))
+            .unwrap();
         other.execute_batch("CREATE TABLE first (x); DROP TABLE first").unwrap();
         let mode: String =
             other.pragma_update_and_check(None, "journal_mode", make.journal, |row| row.get(0)).unwrap();
