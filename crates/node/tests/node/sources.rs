@@ -163,3 +163,22 @@ fn a_key_goes_through_a_pipe_and_never_over_another_unasked() {
     let none = tempdir().unwrap();
     assert_eq!(run(none.path(), &["reconcile", "key", "export", "-"]).code, 3);
 }
+
+#[test]
+fn a_mapping_is_compared_with_its_database_where_that_can_be_read() {
+    let dir = with(SETTINGS);
+    let unread = run(dir.path(), &["config", "check"]);
+    assert_eq!((unread.code, unread.stdout.as_str()), (0, "gangline.toml: ok\n"));
+    assert!(unread.stderr.contains("not compared with its database: workflows: sqlite:app.db"), "{unread:?}");
+    assert!(!dir.path().join("app.db").exists());
+
+    let database = rusqlite::Connection::open(dir.path().join("app.db")).unwrap();
+    database.execute_batch("CREATE TABLE workflows (id INTEGER PRIMARY KEY, title TEXT)").unwrap();
+    let checked = run(dir.path(), &["config", "check"]);
+    assert_eq!((checked.code, checked.stdout.as_str()), (9, ""));
+    let mistake = "gangline.toml:9: reconcile \"workflows\": workflows.name: is no column of the table; workflows has id, title";
+    assert!(checked.stderr.contains(mistake), "{checked:?}");
+    database.execute_batch("ALTER TABLE workflows RENAME COLUMN title TO name").unwrap();
+    let checked = run(dir.path(), &["config", "check"]);
+    assert_eq!((checked.code, checked.stderr.as_str()), (0, ""));
+}
