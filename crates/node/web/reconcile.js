@@ -3,7 +3,7 @@
 
 import * as node from "/assets/node.js";
 import { element } from "/assets/card.js";
-import { Notices, drawConflicts, drawPlan } from "/assets/notices.js";
+import { Notices, drawConflicts, drawPlan, trouble } from "/assets/notices.js";
 import { Paper, patchOf, place } from "/assets/paper.js";
 
 /** Documents that are listed at first, and added by "Show more". */
@@ -154,7 +154,8 @@ class DocumentsView extends HTMLElement {
     const line = (each) => {
       const link = element("a", { href: address(each.id) }, each.id);
       if (each.id === this.#id) link.setAttribute("aria-current", "page");
-      const facts = [each.version === null ? each.source : `${each.source}, version ${each.version}`];
+      const facts = [each.source ?? "followed elsewhere"];
+      if (each.version !== null) facts.push(`version ${each.version}`);
       if (each.state === "unborn") facts.push("not opened yet");
       if (each.unsaved) facts.push(`${each.unsaved} not saved`);
       return element("li", {}, link, element("span", { className: "soft" }, facts.join(", ")),
@@ -235,12 +236,12 @@ class DocumentsView extends HTMLElement {
 
   #drawState() {
     const { source, version, unsaved, conflicts, problems, deleted, mode, present } = this.#shown;
-    const facts = [source];
+    const facts = [source ?? "followed elsewhere"];
     if (version !== null && version !== undefined) facts.push(`version ${version}`);
     facts.push(mode === "mirror" ? "mirror: the database prevails" : "merge", unsaved.length ? `${unsaved.length} not saved` : "all saved");
     this.facts.textContent = facts.join(", ");
     this.#drawPresent(present);
-    const warnings = problems.map((problem) => `${problem.path} is left as it was: ${problem.what}`);
+    const warnings = problems.map(trouble);
     if (deleted) warnings.unshift("This is deleted in the database. It can be read; nothing can be changed until it is restored.");
     place(this.warnings, warnings.map((text, index) => {
       const known = this.warnings.children[index];
