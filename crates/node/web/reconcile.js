@@ -105,6 +105,8 @@ class DocumentsView extends HTMLElement {
       },
       onLost: () => this.#live("offline", "Offline"),
       changed: () => this.#look(),
+      ready: ({ present }) => this.#drawPresent(present),
+      saved: () => this.#look(),
       presence: ({ present }) => this.#drawPresent(present),
       reconcile_failed: (failed) => said(this.#notices.failed(failed)),
       db_changed: async (notice) => {
@@ -255,7 +257,10 @@ class DocumentsView extends HTMLElement {
 
   #drawPresent(present) {
     this.present.hidden = !present?.length;
-    this.present.textContent = present?.length === 1 ? "1 person or program has this open" : `${present?.length} people or programs have this open`;
+    const names = new Map();
+    for (const { client } of present ?? []) names.set(client, (names.get(client) ?? 0) + 1);
+    const who = [...names].map(([name, count]) => (count > 1 ? `${name} ×${count}` : name)).join(", ");
+    this.present.textContent = `Open here: ${who}`;
   }
 
   #live(state, text) {
