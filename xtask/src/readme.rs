@@ -8,6 +8,7 @@
 //! <!-- readme: eventually -->    as `run`, tried again for a while: for what has to travel first
 //! <!-- readme: serve -->         one command that keeps running and prints what is shown when it is ready;
 //!                                at the end it gets SIGTERM and must exit with 0
+//! <!-- readme: file NAME -->     the block, in any language, is written to this file
 //! <!-- readme: run varies: A | B -->    A and B stand for whatever is printed in their place
 //! ```
 //!
@@ -44,6 +45,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let mut terminal = Terminal::open(folder, &programs, Ports::pick(&marked)?)?;
     for block in &marked {
         let mode = block.mode.as_ref().expect("only marked blocks were kept");
+        if let Mode::File(name) = mode {
+            terminal.write(name, &block.content)?;
+        }
         for command in &block.commands {
             println!("    README.md:{}  $ {}", command.line, command.text);
             match mode {
@@ -51,6 +55,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
                 Mode::Refused => terminal.run(command, &block.varies, true),
                 Mode::Eventually => terminal.run_until_kept(command, &block.varies),
                 Mode::Serve => terminal.serve(command, &block.varies),
+                Mode::File(_) => bail!("a file has no commands"),
             }
             .with_context(|| {
                 format!("README.md:{}: `{}`\n{}", command.line, command.text, terminal.logs())

@@ -37,6 +37,11 @@ const NEEDS: &[Need] = &[
         sign: Sign::Program("curl"),
         why: "the README talks to a node's HTTP API with it",
     },
+    Need {
+        package: "sqlite3",
+        sign: Sign::Program("sqlite3"),
+        why: "the README and the examples write databases with it as other programs do",
+    },
 ];
 
 /// Parts of the Rust toolchain, as `rustup` calls them, and the cargo command that each brings.

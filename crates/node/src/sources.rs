@@ -1,4 +1,4 @@
-//! Databases that documents follow: their keys.
+//! Databases that documents follow: which backend reads one, and their keys.
 //!
 //! A source signs what its database did with a key of its own, the same at every node that reconciles it. The first
 //! node makes it; the others get it from the operator (`gangline reconcile key export` and `import`), and say
@@ -11,34 +11,39 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bft_json_crdt::keypair::{AuthorId, Keypair, make_keypair};
-use gangline_reconcile::Schema;
+use gangline_reconcile::RowSource;
+use gangline_store::SqliteSource;
 
 use crate::config::{Database, KeyFrom, Mistake, ReconcileSettings, Settings, check_shape, public_key};
 use crate::failure::{Exit, Failure};
 use crate::identity::show_key;
 use crate::key_file::{self, Remedies};
+use crate::logs::chain;
 use crate::private_file::{make_private_dir, write_private};
 
-/// Holds the mappings against their databases, as far as those can be read.
+/// Returns the rows of a database, which need not be there yet.
+pub(crate) fn rows_of(database: &Database) -> Arc<dyn RowSource> {
+    match database {
+        Database::Sqlite(path) => Arc::new(SqliteSource::new(path)),
+    }
+}
+
+/// Holds the mappings against their databases. Returns why some could not be looked at.
 ///
 /// # Errors
 /// All that does not fit, each with its line, table and column.
-pub(crate) fn check(sources: &[ReconcileSettings]) -> Result<(), Vec<Mistake>> {
-    let mut mistakes = Vec::new();
+pub(crate) fn check(sources: &[ReconcileSettings]) -> Result<Vec<String>, Vec<Mistake>> {
+    let (mut mistakes, mut unread) = (Vec::new(), Vec::new());
     for source in sources {
-        let Some(schema) = tables(&source.database.database) else { continue };
-        mistakes.extend(check_shape(source, &schema).err().into_iter().flatten());
+        match rows_of(&source.database.database).schema() {
+            Ok(schema) => mistakes.extend(check_shape(source, &schema).err().into_iter().flatten()),
+            Err(error) => unread.push(format!("{}: {}", source.mapping.name, chain(&error))),
+        }
     }
-    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
-}
-
-/// What a database has; none where it cannot be read.
-fn tables(database: &Database) -> Option<Schema> {
-    match database {
-        Database::Sqlite(_) => None,
-    }
+    if mistakes.is_empty() { Ok(unread) } else { Err(mistakes) }
 }
 
 /// The folder inside the data directory.

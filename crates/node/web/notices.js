@@ -1,7 +1,7 @@
 // What the database did to a document, what it would do, and where both sides met.
 
 import { element } from "/assets/card.js";
-import { at, patchOf, pathOf } from "/assets/paper.js";
+import { at, partsOf, patchOf, pathOf } from "/assets/paper.js";
 
 /** Notices that are kept. */
 const KEPT = 50;
@@ -30,7 +30,13 @@ function button(text, label, act, className = "") {
   return made;
 }
 
+/** What a place has on one side: a row that is null is not there. */
+const there = (of, key) => (of[key] === null && partsOf(of.path).length === 2 ? undefined : of[key]);
+
 const fact = (name, of) => [element("dt", {}, name), element("dd", {}, of)];
+
+/** A problem in a sentence. */
+export const trouble = ({ path, what }) => (path ? `${path}: ${what}` : what);
 
 // --- conflicts -------------------------------------------------------------------------------------------
 
@@ -38,18 +44,16 @@ const fact = (name, of) => [element("dt", {}, name), element("dd", {}, of)];
 export function drawConflicts(conflicts, does) {
   return conflicts.map((conflict) => {
     const { path, kind } = conflict;
-    // Where a row is deleted on one side, that side has nothing.
-    const side = (which) => (kind !== "field" && conflict[which] === null ? undefined : conflict[which]);
     const half = (which, title, text) =>
       element("div", { className: conflict.shown === which ? "side-of shown" : "side-of" },
         element("p", { className: "soft" }, title, conflict.shown === which ? ", shown" : ""),
-        value(side(which)),
+        value(there(conflict, which)),
         button(text, `${text} at ${path}`, () => does.resolve(path, which)));
     const why = { deleted: "The database has deleted this row.", revived: "Somebody has deleted this row here." }[kind];
     return element("li", { className: "conflict", "data-path": path },
       element("h4", {}, button(path, `Go to ${path}`, () => does.reveal(path), "link")),
       why ? element("p", { className: "soft" }, why) : null,
-      element("div", { className: "sides" }, half("theirs", "Theirs: the database", "Take theirs"), half("mine", "Mine: the document", "Keep mine")));
+      element("div", { className: "sides" }, half("theirs", "Theirs: the database", "Take theirs"), half("mine", conflict.by ? `Mine: written at ${conflict.by}` : "Mine: the document", "Keep mine")));
   });
 }
 
@@ -134,6 +138,6 @@ export function drawPlan(plan) {
     element("li", {},
       element("p", { className: "what" }, element("strong", {}, change.path), " ", element("span", { className: DISPUTED.has(change.outcome) ? "outcome disputed" : "outcome" }, WORDS[change.outcome] ?? change.outcome),
         change.rule ? element("span", { className: "soft" }, ` by ${change.rule}`) : null),
-      element("dl", {}, ...fact("base", value(change.base)), ...fact("document", value(change.document)), ...fact("database", value(change.database))));
-  return [element("p", {}, head), element("ul", { className: "plan" }, ...plan.changes.map(line)), ...plan.problems.map((problem) => element("p", { className: "warn" }, `${problem.path}: ${problem.what}`))];
+      element("dl", {}, ...["base", "document", "database"].flatMap((key) => fact(key, value(there(change, key))))));
+  return [element("p", {}, head), element("ul", { className: "plan" }, ...plan.changes.map(line)), ...plan.problems.map((problem) => element("p", { className: "warn" }, trouble(problem)))];
 }

@@ -3,7 +3,7 @@
 
 import * as node from "/assets/node.js";
 import { element } from "/assets/card.js";
-import { Notices, drawConflicts, drawPlan } from "/assets/notices.js";
+import { Notices, drawConflicts, drawPlan, trouble } from "/assets/notices.js";
 import { Paper, patchOf, place } from "/assets/paper.js";
 
 /** Documents that are listed at first, and added by "Show more". */
@@ -105,6 +105,8 @@ class DocumentsView extends HTMLElement {
       },
       onLost: () => this.#live("offline", "Offline"),
       changed: () => this.#look(),
+      ready: ({ present }) => this.#drawPresent(present),
+      saved: () => this.#look(),
       presence: ({ present }) => this.#drawPresent(present),
       reconcile_failed: (failed) => said(this.#notices.failed(failed)),
       db_changed: async (notice) => {
@@ -154,7 +156,8 @@ class DocumentsView extends HTMLElement {
     const line = (each) => {
       const link = element("a", { href: address(each.id) }, each.id);
       if (each.id === this.#id) link.setAttribute("aria-current", "page");
-      const facts = [each.version === null ? each.source : `${each.source}, version ${each.version}`];
+      const facts = [each.source ?? "followed elsewhere"];
+      if (each.version !== null) facts.push(`version ${each.version}`);
       if (each.state === "unborn") facts.push("not opened yet");
       if (each.unsaved) facts.push(`${each.unsaved} not saved`);
       return element("li", {}, link, element("span", { className: "soft" }, facts.join(", ")),
@@ -235,12 +238,12 @@ class DocumentsView extends HTMLElement {
 
   #drawState() {
     const { source, version, unsaved, conflicts, problems, deleted, mode, present } = this.#shown;
-    const facts = [source];
+    const facts = [source ?? "followed elsewhere"];
     if (version !== null && version !== undefined) facts.push(`version ${version}`);
     facts.push(mode === "mirror" ? "mirror: the database prevails" : "merge", unsaved.length ? `${unsaved.length} not saved` : "all saved");
     this.facts.textContent = facts.join(", ");
     this.#drawPresent(present);
-    const warnings = problems.map((problem) => `${problem.path} is left as it was: ${problem.what}`);
+    const warnings = problems.map(trouble);
     if (deleted) warnings.unshift("This is deleted in the database. It can be read; nothing can be changed until it is restored.");
     place(this.warnings, warnings.map((text, index) => {
       const known = this.warnings.children[index];
@@ -254,7 +257,10 @@ class DocumentsView extends HTMLElement {
 
   #drawPresent(present) {
     this.present.hidden = !present?.length;
-    this.present.textContent = present?.length === 1 ? "1 person or program has this open" : `${present?.length} people or programs have this open`;
+    const names = new Map();
+    for (const { client } of present ?? []) names.set(client, (names.get(client) ?? 0) + 1);
+    const who = [...names].map(([name, count]) => (count > 1 ? `${name} ×${count}` : name)).join(", ");
+    this.present.textContent = `Open here: ${who}`;
   }
 
   #live(state, text) {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-/// A fenced `console` block.
+/// A fenced block of commands, or of a file that they use.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     /// How to run it; `None` if it is only shown.
@@ -10,15 +10,19 @@ pub(crate) struct Block {
     /// Words in the promises that stand for whatever is printed.
     pub(crate) varies: Vec<String>,
     pub(crate) commands: Vec<Command>,
+    /// What a file has; empty for commands.
+    pub(crate) content: String,
 }
 
 /// What the comment above a block asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Run,
     Refused,
     Eventually,
     Serve,
+    /// The block is written to this file.
+    File(String),
 }
 
 /// A command after `$ `, and the lines that it is shown to print.
@@ -46,7 +50,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Block>> {
         } else if let Some(language) = line.strip_prefix("```") {
             let body: Vec<_> = lines.by_ref().take_while(|(_, line)| !line.starts_with("```")).collect();
             let marked = comment.take();
-            if language.trim() == "console" {
+            if let Some((mode @ Mode::File(_), varies)) = marked {
+                let content = body.iter().map(|(_, line)| format!("{line}\n")).collect();
+                blocks.push(Block { mode: Some(mode), varies, commands: Vec::new(), content });
+            } else if language.trim() == "console" {
                 blocks.push(parse_block(marked, &body).with_context(|| format!("README.md:{number}"))?);
             } else if marked.is_some() {
                 bail!("README.md:{number}: only a `console` block can be run");
@@ -69,6 +76,13 @@ fn parse_comment(words: &str) -> Result<(Mode, Vec<String>)> {
         "refused" => Mode::Refused,
         "eventually" => Mode::Eventually,
         "serve" => Mode::Serve,
+        file if file.starts_with("file ") => {
+            let name = file.trim_start_matches("file ").trim();
+            if name.is_empty() || name.contains('/') {
+                bail!("a file is named without folders");
+            }
+            Mode::File(name.to_owned())
+        }
         other => bail!("there is no way to run a block `{other}`"),
     };
     let varies =
@@ -100,7 +114,7 @@ fn parse_block(marked: Option<(Mode, Vec<String>)>, body: &[(usize, &str)]) -> R
     if mode == Some(Mode::Serve) && commands.len() != 1 {
         bail!("a block that serves has one command");
     }
-    Ok(Block { mode, varies, commands })
+    Ok(Block { mode, varies, commands, content: String::new() })
 }
 
 #[cfg(test)]
@@ -140,6 +154,15 @@ $ true
         assert_eq!(blocks[2].commands[0].text, "echo a \\\n    b");
         assert_eq!(blocks[2].commands[0].promise, ["a b"]);
         assert_eq!(blocks[2].commands[1].promise, [""; 0]);
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_stands() {
+        let text = "<!-- readme: file a.toml -->\n```toml\nb = 1\n\nc = 2\n```\n";
+        let blocks = parse(text).unwrap();
+        assert_eq!(blocks[0].mode, Some(Mode::File("a.toml".into())));
+        assert_eq!((blocks[0].content.as_str(), blocks[0].commands.len()), ("b = 1\n\nc = 2\n", 0));
+        assert!(parse(&text.replace("a.toml", "../a")).is_err());
     }
 
     #[test]

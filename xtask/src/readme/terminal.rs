@@ -47,6 +47,11 @@ impl Terminal {
         Ok(Terminal { folder, path: std::env::join_paths(paths)?, ports, servers: Vec::new() })
     }
 
+    /// Writes a file that commands use.
+    pub(crate) fn write(&self, name: &str, content: &str) -> Result<()> {
+        std::fs::write(self.folder.join(name), content).with_context(|| format!("cannot write {name}"))
+    }
+
     /// Runs a command; it must succeed, or fail if it `is_refused`, and print what is shown.
     pub(crate) fn run(&self, command: &Command, varies: &[String], is_refused: bool) -> Result<()> {
         let (status, printed) = self.output(command)?;

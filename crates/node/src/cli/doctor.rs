@@ -14,9 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use super::client::Client;
 use super::output::Output;
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{KeyFrom, ReconcileSettings, Settings, check_shape};
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE};
+use crate::logs::chain;
+use crate::sources::{self, SourceKey};
 
 /// A clock before this (2024) was never set.
 const CLOCK_MIN_MS: u64 = 1_704_067_200_000;
@@ -58,6 +60,7 @@ pub(super) async fn run(settings: &Settings, client: &Client, out: &Output) -> R
     let status = client.send(Method::GET, "/api/v1/status", None).await.ok().map(|reply| reply.body);
     let mut findings = vec![trust(settings), clock()];
     findings.extend(data(&settings.data_dir.value));
+    findings.extend(settings.reconcile.iter().flat_map(|source| followed(settings, source)));
     findings.push(port(settings, status.as_ref()).await);
     match &status {
         Some(status) => findings.extend(running(status)),
@@ -157,6 +160,42 @@ fn data(dir: &Path) -> Vec<Finding> {
         ),
     };
     vec![data, key]
+}
+
+/// A database that documents follow: whether it can be read, fits its mapping, and has its key here.
+fn followed(settings: &Settings, source: &ReconcileSettings) -> Vec<Finding> {
+    let name = &source.mapping.name;
+    let place = super::output::printable(&source.database.shown);
+    let database = match sources::rows_of(&source.database.database).schema() {
+        Ok(schema) => match check_shape(source, &schema) {
+            Ok(_) => Finding::well("database", format!("{place} has what {name} names")),
+            Err(mistakes) => {
+                let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+                let remedy = "correct the mapping, or the tables; `gangline config check` looks again";
+                Finding::ill("database", lines.join("\n                "), remedy)
+            }
+        },
+        Err(error) => {
+            let found = format!("{place} cannot be read: {}", chain(&error));
+            Finding::ill("database", found, "correct `database` of the source, or make the database readable")
+        }
+    };
+    let key = match sources::look(&settings.data_dir.value, name) {
+        Ok(SourceKey::Held(_)) => Finding::well("key", format!("that of {name} is here")),
+        Ok(SourceKey::Awaited) if source.key == KeyFrom::Create => {
+            Finding::well("key", format!("that of {name} will be made on the first start"))
+        }
+        Ok(key @ (SourceKey::Awaited | SourceKey::Lost(_))) => {
+            let found = key.trouble(name).unwrap_or_default();
+            Finding::look(
+                "key",
+                found,
+                "until then the documents come from other nodes, and edits go to them",
+            )
+        }
+        Err(failure) => Finding::ill("key", failure.message, failure.hint.unwrap_or_default()),
+    };
+    vec![database, key]
 }
 
 async fn port(settings: &Settings, status: Option<&Value>) -> Finding {

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Global;
-use super::output::Output;
+use super::output::{Output, printable};
 use gangline_trust::Rights;
 
 use crate::config::{Flags, Origin, Settings, TlsSettings, Unit};
@@ -57,9 +57,12 @@ fn check(global: &Global, out: &Output) -> Result<(), Failure> {
     if let Some(refusal) = settings.refusal(crate::trust::has_grants(&settings.data_dir.value)?) {
         return Err(Failure::settings(&[refusal]));
     }
-    sources::check(&settings.reconcile).map_err(|mistakes| Failure::settings(&mistakes))?;
+    let unread = sources::check(&settings.reconcile).map_err(|mistakes| Failure::settings(&mistakes))?;
     if out.is_json() {
-        return out.document(&json!({"ok": true, "file": file}));
+        return out.document(&json!({"ok": true, "file": file, "unread": unread}));
+    }
+    for reason in unread {
+        eprintln!("not compared with its database: {}", printable(&reason));
     }
     match file {
         Some(path) => out.line(&format!("{path}: ok")),

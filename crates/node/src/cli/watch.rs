@@ -36,7 +36,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(client: &Client, args: &WatchArgs, out: &Output) -> Result<(), Failure> {
     let path = match (&args.document, args.from) {
-        (Some(id), _) => format!("/api/v1/watch?document={}", segment(id)),
+        (Some(id), _) => format!("/api/v1/watch?document={}&client=gangline-watch", segment(id)),
         (None, Some(seq)) => format!("/api/v1/watch?from={seq}"),
         (None, None) => "/api/v1/watch".to_owned(),
     };

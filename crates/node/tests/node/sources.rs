@@ -163,3 +163,34 @@ fn a_key_goes_through_a_pipe_and_never_over_another_unasked() {
     let none = tempdir().unwrap();
     assert_eq!(run(none.path(), &["reconcile", "key", "export", "-"]).code, 3);
 }
+
+#[test]
+fn a_mapping_is_compared_with_its_database_where_that_can_be_read() {
+    let dir = with(SETTINGS);
+    let unread = run(dir.path(), &["config", "check"]);
+    assert_eq!((unread.code, unread.stdout.as_str()), (0, "gangline.toml: ok\n"));
+    assert!(unread.stderr.contains("not compared with its database: workflows: sqlite:app.db"), "{unread:?}");
+    assert!(!dir.path().join("app.db").exists());
+
+    let database = rusqlite::Connection::open(dir.path().join("app.db")).unwrap();
+    database.execute_batch("CREATE TABLE workflows (id INTEGER PRIMARY KEY, title TEXT)").unwrap();
+    let checked = run(dir.path(), &["config", "check"]);
+    assert_eq!((checked.code, checked.stdout.as_str()), (9, ""));
+    let mistake = "gangline.toml:9: reconcile \"workflows\": workflows.name: is no column of the table; workflows has id, title";
+    assert!(checked.stderr.contains(mistake), "{checked:?}");
+    let doctor = run(dir.path(), &["doctor"]);
+    assert_eq!(doctor.code, 8);
+    assert!(doctor.stdout.contains("BAD   database  gangline.toml:9: reconcile"), "{doctor:?}");
+    database.execute_batch("ALTER TABLE workflows RENAME COLUMN title TO name").unwrap();
+    let checked = run(dir.path(), &["config", "check"]);
+    assert_eq!((checked.code, checked.stderr.as_str()), (0, ""));
+    let doctor = run(dir.path(), &["doctor", "--json"]).json();
+    let found: Vec<&str> = doctor["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["found"].as_str().unwrap())
+        .collect();
+    assert!(found.contains(&"sqlite:app.db has what workflows names"), "{found:?}");
+    assert!(found.contains(&"that of workflows will be made on the first start"), "{found:?}");
+}

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::shown::{beside, count, list as items, number, parts, path, problems, short, text};
+use super::shown::{beside, count, list as items, number, parts, path, problems, short, text, there};
 use super::{SetArgs, place, which};
 use crate::cli::client::{Client, Reply};
 use crate::cli::output::{Output, printable};
@@ -69,18 +69,15 @@ fn print_trouble(document: &Value, out: &Output) -> Result<(), Failure> {
         out.line("")?;
         out.rows(&["CONFLICT", "THEIRS", "MINE", "SHOWN"], conflicts.iter().map(sides).collect())?;
     }
-    problems(document).iter().try_for_each(|problem| out.line(&format!("unreadable  {problem}")))
+    problems(document).iter().try_for_each(|problem| out.line(&format!("problem  {problem}")))
 }
 
 /// Where two sides met, and both of them.
 pub(super) fn sides(conflict: &Value) -> Vec<String> {
-    let kind = text(conflict, "kind");
-    let mut row = vec![text(conflict, "path")];
-    // Where a row is deleted on one side, that side has nothing there.
-    let is_row = matches!(kind.as_str(), "deleted" | "revived");
-    let side = |key: &str| conflict.get(key).filter(|value| !(is_row && value.is_null()));
-    row.extend(beside(&[side("theirs"), side("mine")]));
-    row.push(match kind.as_str() {
+    let path = text(conflict, "path");
+    let mut row = vec![path.clone()];
+    row.extend(beside(&[there(conflict, &path, "theirs"), there(conflict, &path, "mine")]));
+    row.push(match text(conflict, "kind").as_str() {
         "deleted" => "deleted in the database".to_owned(),
         "revived" => "deleted in the document".to_owned(),
         _ => text(conflict, "shown"),

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::shown::{beside, count, list, number, short, text, versions};
+use super::shown::{beside, count, list, number, short, text, there, versions};
 use super::which::{WhichArgs, each, ended};
 use super::{ExplainArgs, HistoryArgs, place};
 use crate::cli::client::Client;
@@ -31,8 +31,9 @@ pub(super) async fn verify(client: &Client, args: &WhichArgs, out: &Output) -> R
         }
         out.line(&format!("{}: differs from the rows that it follows", text(found, "id")))?;
         let differences = list(found, "differences").iter().map(|difference| {
-            let mut row = vec![text(difference, "path")];
-            row.extend(beside(&[difference.get("document"), difference.get("database")]));
+            let path = text(difference, "path");
+            let mut row = vec![path.clone()];
+            row.extend(beside(&["document", "database"].map(|key| there(difference, &path, key))));
             row
         });
         out.rows(&["PLACE", "DOCUMENT", "DATABASE"], differences.collect())
@@ -89,7 +90,8 @@ fn entry(entry: &Value) -> Vec<String> {
         parts.push(count(number(audit, "bytes"), "byte"));
         parts.join(", ")
     });
-    vec![clock::utc(number(entry, "received_at_ms")), who, what.join(", "), batch.unwrap_or_default()]
+    let when = entry.get("received_at_ms").and_then(Value::as_u64).map(clock::utc).unwrap_or_default();
+    vec![when, who, what.join(", "), batch.unwrap_or_default()]
 }
 
 pub(super) async fn explain(client: &Client, args: &ExplainArgs, out: &Output) -> Result<(), Failure> {

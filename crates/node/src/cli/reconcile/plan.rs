@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::place;
-use super::shown::{beside, count, list, number, outcome, problems, text, versions};
+use super::shown::{beside, count, list, number, outcome, problems, text, there, versions};
 use super::which::{WhichArgs, each, ended};
 use crate::cli::client::Client;
 use crate::cli::output::Output;
@@ -79,8 +79,9 @@ pub(super) fn head(plan: &Value) -> String {
 }
 
 fn row(change: &Value) -> Vec<String> {
-    let mut row = vec![text(change, "path")];
-    row.extend(beside(&[change.get("base"), change.get("document"), change.get("database")]));
+    let path = text(change, "path");
+    let mut row = vec![path.clone()];
+    row.extend(beside(&["base", "document", "database"].map(|key| there(change, &path, key))));
     row.push(text(change, "rule"));
     row.push(outcome(&text(change, "outcome")).to_owned());
     row
@@ -97,7 +98,7 @@ mod tests {
             "id": "workflow:42", "source": "w", "mode": "merge", "from": 7, "to": 8, "base": ["aa"],
             "changes": [
                 {"path": "name", "base": "Daily", "document": "Nightly", "database": "Hourly", "rule": "db_wins", "outcome": "prevails"},
-                {"path": "jobs.j2", "database": {"name": "new"}, "rule": null, "outcome": "applied"},
+                {"path": "jobs.j2", "base": null, "document": null, "database": {"name": "new"}, "rule": "row", "outcome": "applied"},
                 {"path": "concurrency", "base": 1, "document": 1, "database": null, "rule": "db_wins", "outcome": "applied"},
             ],
             "ops": 4, "bytes": 312, "conflicts": 1, "problems": [],
@@ -108,7 +109,7 @@ mod tests {
             rows,
             [
                 "name|Daily|Nightly|Hourly|db_wins|CONFLICT: the database's shows",
-                "jobs.j2|–|–|{\"name\":\"new\"}||applied",
+                "jobs.j2|–|–|{\"name\":\"new\"}|row|applied",
                 "concurrency|1|1|null|db_wins|applied",
             ]
         );

@@ -34,21 +34,22 @@ fn line(saved: &Value) -> String {
     }
 }
 
-/// Names the places that are in conflict, with both sides and the way out.
+/// Names the places that stand against saving: conflicts with both sides and the way out.
 fn with_sides(mut failure: Failure, id: &str) -> Failure {
-    let fields = failure.details.as_ref().map(|details| list(details, "fields")).unwrap_or_default();
-    if failure.code != "conflict" || fields.is_empty() {
+    let details = failure.details.clone().unwrap_or_default();
+    let conflicts = list(&details, "conflicts");
+    for conflict in conflicts {
+        if let [path, theirs, mine, ..] = sides(conflict).as_slice() {
+            failure.message += &format!("\n  {path}: theirs {theirs}, mine {mine}");
+        }
+    }
+    let named = |path: &str| conflicts.iter().any(|conflict| text(conflict, "path") == path);
+    for field in list(&details, "fields").iter().filter(|field| !named(&text(field, "path"))) {
+        failure.message += &format!("\n  {} {}", text(field, "path"), text(field, "what"));
+    }
+    if conflicts.is_empty() || failure.code != "conflict" {
         return failure;
     }
-    let lines: Vec<String> = fields
-        .iter()
-        .map(|field| {
-            let sides = sides(field);
-            let [path, theirs, mine, ..] = sides.as_slice() else { return String::new() };
-            format!("\n  {path}: theirs {theirs}, mine {mine}")
-        })
-        .collect();
-    failure.message.extend(lines.iter().map(String::as_str));
     failure.hint(format!(
         "gangline reconcile resolve {id} PLACE --theirs, --mine or --value JSON; then save again"
     ))
@@ -86,9 +87,12 @@ mod tests {
     #[test]
     fn a_conflict_names_both_sides_and_the_way_out() {
         let mut failure = Failure::new(Exit::Conflict, "conflict", "w:1 is in conflict with the database");
-        failure.details = Some(json!({"fields": [{"path": "name", "theirs": "a", "mine": null}]}));
+        failure.details = Some(json!({
+            "conflicts": [{"path": "name", "theirs": "a", "mine": null, "kind": "field", "shown": "theirs"}],
+            "fields": [{"path": "name", "what": "has two values"}, {"path": "jobs.j2.name", "what": "may not be null"}],
+        }));
         let told = with_sides(failure, "w:1").to_string();
-        assert!(told.contains("\n  name: theirs a, mine null\n"), "{told}");
+        assert!(told.contains("\n  name: theirs a, mine null\n  jobs.j2.name may not be null\n"), "{told}");
         assert!(told.contains("gangline reconcile resolve w:1 PLACE --theirs"), "{told}");
         let other = Failure::new(Exit::Conflict, "deleted", "gone");
         assert_eq!(with_sides(other, "w:1").to_string(), "gone");

@@ -100,12 +100,19 @@ pub(in crate::cli) fn versions(of: &Value) -> Option<String> {
     }
 }
 
-/// Rows or columns that could not be read.
+/// What is wrong with a document, with the places that are known.
 pub(super) fn problems(of: &Value) -> Vec<String> {
-    list(of, "problems")
-        .iter()
-        .map(|problem| format!("{}: {}", text(problem, "path"), text(problem, "what")))
-        .collect()
+    let line = |problem: &Value| match (text(problem, "path"), text(problem, "what")) {
+        (path, what) if path.is_empty() => what,
+        (path, what) => format!("{path}: {what}"),
+    };
+    list(of, "problems").iter().map(line).collect()
+}
+
+/// A value at a place: a row that is null is not there.
+pub(super) fn there<'a>(of: &'a Value, path: &str, key: &str) -> Option<&'a Value> {
+    let is_row = parts(path).is_some_and(|parts| parts.len() == 2);
+    of.get(key).filter(|value| !(is_row && value.is_null()))
 }
 
 /// A place in a document as its parts. None where it is none.

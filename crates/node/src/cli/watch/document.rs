@@ -7,7 +7,7 @@ use crate::cli::reconcile::{count, line, list, number, text, versions};
 use crate::failure::Failure;
 
 /// The events of a document.
-const EVENTS: [&str; 4] = ["changed", "db_changed", "reconcile_failed", "presence"];
+const EVENTS: [&str; 5] = ["changed", "db_changed", "saved", "reconcile_failed", "presence"];
 
 /// Whether an event is a document's, and not the stream's own.
 pub(super) fn is_event(name: &str) -> bool {
@@ -52,14 +52,20 @@ fn lines(event: &str, data: &Value) -> Vec<String> {
             vec![format!("not followed: {}{again}", text(data, "reason"))]
         }
         "presence" => vec![format!("{} here", list(data, "present").len())],
-        _ => {
-            let places: Vec<String> = list(data, "patches").iter().map(|patch| text(patch, "path")).collect();
-            let places: Vec<String> = places.into_iter().filter(|place| !place.is_empty()).collect();
-            match places.is_empty() {
-                true => vec![format!("changed, {}", count(list(data, "heads").len() as u64, "head"))],
-                false => vec![format!("changed  {}", places.join(", "))],
-            }
+        "saved" => {
+            let version = data.get("version").filter(|version| !version.is_null());
+            let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
+            let left = match number(data, "unsaved_left") {
+                0 => String::new(),
+                left => format!(", {left} not saved"),
+            };
+            vec![format!("saved{version}{left}")]
         }
+        _ => vec![match text(data, "by").as_str() {
+            "" => format!("changed, {}", count(list(data, "heads").len() as u64, "head")),
+            "source" => "changed by the database".to_owned(),
+            name => format!("changed by {name}"),
+        }],
     }
 }
 
@@ -84,6 +90,14 @@ mod tests {
         );
         assert_eq!(lines("presence", &json!({"present": [{}, {}]})), ["2 here"]);
         assert_eq!(lines("changed", &json!({"heads": ["a"]})), ["changed, 1 head"]);
-        assert_eq!(lines("changed", &json!({"heads": [], "patches": [{"path": "name"}]})), ["changed  name"]);
+        let changed = |by: &str| lines("changed", &json!({"heads": ["a"], "by": by}));
+        assert_eq!(
+            (changed("swift-otter"), changed("source")),
+            (vec!["changed by swift-otter".into()], vec!["changed by the database".into()])
+        );
+        assert_eq!(
+            lines("saved", &json!({"version": 8, "unsaved_left": 1})),
+            ["saved, version 8, 1 not saved"]
+        );
     }
 }
