@@ -43,12 +43,12 @@ use tokio::sync::{Semaphore, watch as tokio_watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use self::board::{blocking, durable};
+pub(crate) use self::documents::PAUSED;
 pub(crate) use self::guard::Policy;
 pub(crate) use self::idempotency::Keys;
-pub(crate) use self::board::{blocking, durable};
 pub(crate) use self::problem::Problem;
 use self::problem::ProblemCode;
-pub(crate) use self::documents::PAUSED;
 pub(crate) use self::watch::Latest;
 use crate::config::Limits;
 use crate::documents::{Documents, Without};

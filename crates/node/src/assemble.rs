@@ -18,7 +18,7 @@ use crate::api::{App, AppInner, Keys, Latest, Policy};
 use crate::certificate;
 use crate::clock;
 use crate::config::Settings;
-use crate::documents::{self, DocumentStore, Documents, Hosting, MemoryDocuments, with_sources};
+use crate::documents::{self, DiskDocuments, DocumentStore, Documents, Hosting, with_sources};
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE, node_name};
 use crate::links::{Links, nonce};
@@ -89,7 +89,9 @@ pub(crate) fn open_data(settings: &Settings) -> Result<Data, Failure> {
         );
     }
     let logs = logs::open(settings)?;
-    let documents: Arc<dyn DocumentStore> = Arc::new(MemoryDocuments::default());
+    let documents =
+        DiskDocuments::open(dir).map_err(|error| Failure::new(Exit::Failed, "documents_unusable", error))?;
+    let documents: Arc<dyn DocumentStore> = Arc::new(documents);
     Ok(Data { keypair, log: Arc::new(log), logs, documents, dir: Some(dir.clone()) })
 }
 
@@ -153,8 +155,7 @@ pub(crate) fn assemble(
     };
     let documents = Documents::new(keypair.clone(), documents, of_documents, sources, stop.clone());
     let documents = documents.map_err(|error| Failure::new(Exit::Failed, "documents_unusable", error))?;
-    let replica = Replica::<PipelineDoc>::open(keypair, log, replica_settings)
-    .map_err(|error| {
+    let replica = Replica::<PipelineDoc>::open(keypair, log, replica_settings).map_err(|error| {
         Failure::new(Exit::Failed, "log_unusable", chain(&error))
             .hint("put a backup in its place, or start anew with another --data-dir")
     })?;

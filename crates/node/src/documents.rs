@@ -27,10 +27,10 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::assemble::{Without, open};
 pub(crate) use self::host::Hosting;
 use self::live::{LiveDocument, Trouble};
-use self::names::Names;
 pub(crate) use self::names::Named;
+use self::names::Names;
 use self::source::SourceRuntime;
-pub(crate) use self::store::{DocumentStore, MemoryDocuments};
+pub(crate) use self::store::{DiskDocuments, DocumentStore, MemoryDocuments};
 use crate::api::{blocking, durable};
 use crate::clock;
 use crate::links::Links;
@@ -138,6 +138,7 @@ impl Documents {
 
     /// Keeps deadlines and feeds until the node stops; then closes all documents.
     pub(crate) async fn run(self) {
+        self.inner.tasks.spawn(learn_names(self.clone()));
         for source in &self.inner.sources {
             self.inner.tasks.spawn(feed::run(self.clone(), Arc::clone(source)));
         }
@@ -304,15 +305,18 @@ impl Documents {
         let this = self.clone();
         let replica = tokio::task::spawn_blocking(move || {
             let settings = ReplicaSettings { document: id, ..this.inner.settings.clone() };
-            let log = this.inner.store.log(id);
+            let log = this.inner.store.log(id)?;
             Replica::open(this.inner.keypair.clone(), log, settings).map_err(|error| chain(&error))
         });
         let replica = replica.await.map_err(|error| error.to_string())??;
-        let root = self.inner.names.get(&id).and_then(|named| self.root_of(&named)).or_else(|| {
-            // Nobody has had it yet; whoever asked for it knew its name.
-            let wanted = self.inner.names.wanted(&id)?;
-            self.root_of(&Named { id, name: Some(wanted), author: None, root: None })
-        });
+        // Its first change says how it is called; before there is one, whoever asked for it knew.
+        let (name, author) = replica.read(|base| (base.source_name(), base.source())).0;
+        let name = name.or_else(|| self.inner.names.wanted(&id));
+        let named = Named { id, name, author, root: None };
+        let root = self.root_of(&named);
+        if named.author.is_some() {
+            self.inner.names.learn(named);
+        }
         let source = root.as_ref().and_then(|(at, _)| self.inner.sources.get(*at)).cloned();
         let document = Arc::new(LiveDocument::new(id, generation, replica, source.clone()));
         lock(&self.inner.live).insert(id, Arc::clone(&document));
@@ -367,6 +371,17 @@ impl Documents {
                 tracing::error!(event = "document_not_closed", document = %id, "{}", problem.detail());
             }
         }
+    }
+}
+
+/// Opens documents that were not closed in order, one after the other, to learn what they are.
+async fn learn_names(documents: Documents) {
+    for named in documents.names().into_iter().filter(|named| named.root.is_none()) {
+        if documents.inner.stop.is_cancelled() {
+            return;
+        }
+        // One that cannot be opened says so in the log.
+        let _ = documents.enter(named.id).await;
     }
 }
 

@@ -1,14 +1,14 @@
 //! A node's links to other nodes: made, cut, made again. One transport per stretch of being linked.
 
-use std::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use bft_json_crdt::{Digest, DocumentId};
 use bft_json_crdt::keypair::AuthorId;
+use bft_json_crdt::{Digest, DocumentId};
 use gangline_doc::SyncSource;
 use gangline_transport::logs::{LogCaller, keep_coordinator};
 use gangline_transport::{

@@ -7,6 +7,7 @@ mod node {
     mod cli;
     mod coordinators;
     mod demo;
+    mod documents;
     mod guard;
     mod harness;
     mod items;

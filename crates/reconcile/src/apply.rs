@@ -8,7 +8,7 @@ use crate::diff::Edit;
 use crate::layout::Layout;
 use crate::mapping::Policy;
 use crate::path::Path;
-use crate::text::splices;
+use crate::text::{rebase, splices};
 
 /// Whose edits they are: a person's are all of one rank, the source's of that which the field's policy gives.
 pub(crate) enum Hand<'a> {
@@ -83,30 +83,32 @@ pub(crate) fn apply(document: &JsonCrdt, edit: &Edit, hand: &Hand<'_>) -> Result
             hand.ranks_above();
             entry(document, list)?.remove(key).keep()
         }
-        Edit::Write { path, new, .. } => {
+        Edit::Write { path, .. } => {
             let Some(field) = path.field() else { return Ok(()) };
             let row = match path.row() {
                 None => document.clone(),
                 Some((list, key)) => entry(&entry(document, list)?, key)?,
             };
-            write(&row, field, new.as_ref(), path, hand)
+            write(&row, field, edit, path, hand)
         }
     }
 }
 
-fn write(
-    row: &JsonCrdt,
-    field: &str,
-    new: Option<&JsonValue>,
-    path: &Path,
-    hand: &Hand<'_>,
-) -> Result<(), EditError> {
+fn write(row: &JsonCrdt, field: &str, edit: &Edit, path: &Path, hand: &Hand<'_>) -> Result<(), EditError> {
+    let Edit::Write { old, new, .. } = edit else { return Ok(()) };
+    let new = new.as_ref();
     if let Some(JsonValue::Text(new)) = new
         && let Some(text) = row.at(field).and_then(|node| node.as_text())
     {
         hand.ranks_text();
         // From the end, so that the positions of those before stay.
-        for splice in splices(&text.text(), new).into_iter().rev() {
+        let now = text.text();
+        let edits = match old.as_ref().and_then(JsonValue::as_str).filter(|old| *old != now) {
+            // Made for an older text than this one.
+            Some(old) => rebase(old, &now, &splices(old, new)),
+            None => splices(&now, new),
+        };
+        for splice in edits.into_iter().rev() {
             text.splice(splice.position, splice.removed, &splice.inserted)
                 .into_iter()
                 .try_for_each(UnsignedOp::keep)?;

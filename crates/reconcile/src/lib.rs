@@ -54,5 +54,5 @@ pub use source::{
     Continuity, OutboxPosition, OutboxRead, RowSource, SaveOutcome, SaveRequest, SourceError, Write,
     WriteAction,
 };
-pub use text::{Splice, splices};
+pub use text::{Splice, rebase, splices};
 pub use unsaved::{Unsaved, UnsavedKind, at, unsaved, view};

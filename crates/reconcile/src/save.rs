@@ -35,8 +35,14 @@ pub struct SaveProblem {
 /// Returns what makes rows equal a document's content: changed columns only. The rows are those that the document
 /// has followed: what differs is what people did. O(document).
 #[must_use]
-pub fn plan_save(shape: &Shape, rows: &Rows, content: &JsonValue, conflicts: &[Conflict]) -> SavePlan {
-    let mut planner = Planner { shape, rows, content, plan: SavePlan::default() };
+pub fn plan_save(
+    shape: &Shape,
+    root: &str,
+    rows: &Rows,
+    content: &JsonValue,
+    conflicts: &[Conflict],
+) -> SavePlan {
+    let mut planner = Planner { shape, root, rows, content, plan: SavePlan::default() };
     let layout = Layout::of(shape);
     for conflict in conflicts.iter().filter(|conflict| conflict.kind == ConflictKind::Field) {
         let list = conflict.path.row().map(|(list, _)| list);
@@ -66,6 +72,7 @@ pub fn plan_save(shape: &Shape, rows: &Rows, content: &JsonValue, conflicts: &[C
 
 struct Planner<'a> {
     shape: &'a Shape,
+    root: &'a str,
     rows: &'a Rows,
     content: &'a JsonValue,
     plan: SavePlan,
@@ -83,7 +90,7 @@ impl<'a> Planner<'a> {
         if !changed.is_empty() {
             self.plan.writes.push(Write {
                 list: None,
-                key: String::new(),
+                key: self.root.to_owned(),
                 action: WriteAction::Update(changed),
             });
         }

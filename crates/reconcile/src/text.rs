@@ -52,6 +52,45 @@ pub fn splices(old: &str, new: &str) -> Vec<Splice> {
     found
 }
 
+/// Returns splices that were made for one text as they are for another one, which others have made of it meanwhile:
+/// what they inserted stays, and what they removed is removed once. O(n), as [`splices`].
+#[must_use]
+pub fn rebase(old: &str, now: &str, edits: &[Splice]) -> Vec<Splice> {
+    let theirs = splices(old, now);
+    let count = old.chars().count();
+    // For each character of the old text, and its end: where that is now, and whether it is still there.
+    let mut places = Vec::with_capacity(count + 1);
+    let (mut at, mut next) = (0, theirs.iter().peekable());
+    let mut gone = 0;
+    for position in 0..=count {
+        if gone == 0
+            && let Some(splice) = next.next_if(|splice| splice.position == position)
+        {
+            at += splice.inserted.chars().count();
+            gone = splice.removed;
+        }
+        let is_there = gone == 0;
+        places.push((at, is_there));
+        at += usize::from(is_there);
+        gone = gone.saturating_sub(1);
+    }
+    let mut found = Vec::new();
+    for edit in edits {
+        let end = count.min(edit.position + edit.removed);
+        let cut = places.get(edit.position.min(count)..end).unwrap_or_default();
+        let place = places.get(edit.position.min(count)).map_or(at, |(at, _)| *at);
+        let mut pieces = vec![Splice { position: place, removed: 0, inserted: edit.inserted.clone() }];
+        for (at, _) in cut.iter().filter(|(_, is_there)| *is_there) {
+            match pieces.last_mut() {
+                Some(last) if last.position + last.removed == *at => last.removed += 1,
+                _ => pieces.push(Splice { position: *at, removed: 1, inserted: String::new() }),
+            }
+        }
+        pieces.into_iter().for_each(|piece| push(&mut found, piece.position, piece.removed, piece.inserted));
+    }
+    found
+}
+
 /// Lines with their ends, so that they are the text again when put together.
 fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
@@ -106,5 +145,45 @@ fn within(at: usize, old: &str, new: &str, budget: &mut usize, found: &mut Vec<S
 fn push(found: &mut Vec<Splice>, position: usize, removed: usize, inserted: String) {
     if removed > 0 || !inserted.is_empty() {
         found.push(Splice { position, removed, inserted });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Splices carried out, from the last one on.
+    fn apply(text: &str, splices: &[Splice]) -> String {
+        let mut chars: Vec<char> = text.chars().collect();
+        for splice in splices.iter().rev() {
+            let range = splice.position..splice.position + splice.removed;
+            chars.splice(range, splice.inserted.chars());
+        }
+        chars.into_iter().collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn what_others_did_meanwhile_stays(old in "[ab\nä]{0,24}", mine in "[abx\n]{0,24}", theirs in "[aby\n]{0,24}") {
+            let edits = splices(&old, &mine);
+            prop_assert_eq!(apply(&old, &edits), mine.clone());
+            prop_assert_eq!(rebase(&old, &old, &edits), edits.clone());
+            // One who wrote nothing sees what the other wrote, and both see both sides' new characters.
+            prop_assert_eq!(apply(&theirs, &rebase(&old, &theirs, &[])), theirs.clone());
+            let both = apply(&theirs, &rebase(&old, &theirs, &edits));
+            let count = |text: &str, of: char| text.matches(of).count();
+            prop_assert_eq!(count(&both, 'x'), count(&mine, 'x'));
+            prop_assert_eq!(count(&both, 'y'), count(&theirs, 'y'));
+        }
+    }
+
+    #[test]
+    fn edits_of_other_lines_are_merged() {
+        let (old, mine, theirs) = ("one\ntwo\n", "one\ntwo\nlast\n", "first\none\ntwo\n");
+        assert_eq!(apply(theirs, &rebase(old, theirs, &splices(old, mine))), "first\none\ntwo\nlast\n");
     }
 }

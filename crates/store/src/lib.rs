@@ -36,6 +36,7 @@ mod memory_log;
 pub mod sqlite;
 mod sqlite_commit;
 pub mod sqlite_log;
+mod sqlite_notes;
 pub mod sqlite_source;
 mod worker;
 
@@ -45,4 +46,5 @@ pub use memory::MemoryOpLog;
 pub use memory_log::{MemoryEventStore, MemoryLeaseRegistry};
 pub use sqlite::{OpenError, SqliteOpLog, SqliteSettings, SqliteStats};
 pub use sqlite_log::{BootClock, BootClockError, OpenLogError, SqliteLog};
+pub use sqlite_notes::SqliteNotes;
 pub use sqlite_source::SqliteSource;

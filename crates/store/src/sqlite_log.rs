@@ -13,7 +13,7 @@ mod event_row;
 mod file;
 mod lease_row;
 mod leases;
-mod open;
+pub(crate) mod open;
 mod schema;
 
 use std::{path::Path, sync::Arc, time::Duration};

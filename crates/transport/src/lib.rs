@@ -46,8 +46,8 @@ mod visits;
 
 pub use backoff::{Backoff, BackoffSettings, RENDEZVOUS_ERROR_THRESHOLD, Severity};
 pub use calls::{CallError, CallFuture, CallHandler, CallResult, NoCalls, PING};
-pub use gate::{Gate, OpenGate, PeerRights};
 pub use gangline_wire::v2::{HeldDocument, root};
+pub use gate::{Gate, OpenGate, PeerRights};
 pub use host::{DocumentHost, NoHost, Offer, Offered};
 pub use hub::{Identity, Nonce, Transport, TransportSettings, WallClock};
 pub use peers::{Direction, PeerState, PeerStatus, PeersSnapshot};

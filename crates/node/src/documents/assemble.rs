@@ -9,7 +9,7 @@ use super::DocumentStore;
 use super::source::SourceRuntime;
 use crate::api::PAUSED;
 use crate::config::{Database, ReconcileSettings, Settings, check_shape};
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::logs::chain;
 use crate::sources::{self, SourceKey};
 
@@ -19,13 +19,16 @@ pub(crate) struct Without {
     pub(crate) name: String,
     pub(crate) place: String,
     pub(crate) mode: String,
+    /// What keeps this node from reconciling it: `no_key` or `failing`.
+    pub(crate) state: &'static str,
     pub(crate) why: String,
 }
 
 /// Opens all sources in the settings.
 ///
 /// # Errors
-/// When a database cannot be read, a mapping does not fit it, or a key cannot be used.
+/// When a mapping does not fit its database, or a key cannot be used. A database that cannot be read is told, and keeps
+/// nothing else from running.
 pub(crate) fn open(
     settings: &Settings,
     store: &Arc<dyn DocumentStore>,
@@ -37,6 +40,7 @@ pub(crate) fn open(
         let SourceKey::Held(keypair) = &key else {
             without.push(Without {
                 why: key.trouble(&name).unwrap_or_default(),
+                state: "no_key",
                 name,
                 place: source.database.shown.clone(),
                 mode: source.mapping.mode.to_string(),
@@ -44,15 +48,20 @@ pub(crate) fn open(
             continue;
         };
         let rows = rows_of(source);
-        let schema = rows.schema().map_err(|error| {
-            Failure::new(Exit::Failed, "database_unavailable", chain(&error))
-                .hint("start the node when its database can be read, or take the source out of [[reconcile]]")
-        })?;
+        let schema = match rows.schema() {
+            Ok(schema) => schema,
+            Err(error) => {
+                let why = format!("{}; start the node again when it can be read", chain(&error));
+                tracing::error!(event = "database_unavailable", source = name, "{why}");
+                let (place, mode) = (source.database.shown.clone(), source.mapping.mode.to_string());
+                without.push(Without { name, place, mode, state: "failing", why });
+                continue;
+            }
+        };
         match check_shape(source, &schema) {
             Ok(shape) => {
                 let times = (source.poll_ms, source.sweep_ms);
-                let runtime =
-                    SourceRuntime::new(shape, rows, keypair.clone(), Arc::clone(store), times);
+                let runtime = SourceRuntime::new(shape, rows, keypair.clone(), Arc::clone(store), times);
                 if runtime.noted::<bool>(PAUSED).ok().flatten().is_some() {
                     runtime.tell(FollowInput::Pause);
                 }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gangline_reconcile::{
-    Continuity, FollowEffect, FollowInput, OutboxPosition, RowsDigest, SourceError,
-};
+use gangline_reconcile::{Continuity, FollowEffect, FollowInput, OutboxPosition, RowsDigest, SourceError};
 use serde::{Deserialize, Serialize};
 
 use super::live::Trouble;

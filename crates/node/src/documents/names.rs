@@ -76,21 +76,16 @@ impl Names {
             after = Some(last.clone());
             for (id, note) in notes {
                 let Ok(id) = id.parse() else { continue };
-                let kept: Kept = serde_json::from_slice(&note).unwrap_or(Kept { name: None, author: None, root: None });
+                let kept: Kept =
+                    serde_json::from_slice(&note).unwrap_or(Kept { name: None, author: None, root: None });
                 let author = kept.author.and_then(|author| author.parse().ok());
                 let root = kept.root.and_then(|root| root.parse().ok());
                 known.put(Named { id, name: kept.name, author, root });
             }
         }
-        let mut after = None;
-        loop {
-            let documents = store.documents(after, STEP).map_err(|error| chain(&error))?;
-            let Some((last, _)) = documents.last() else { break };
-            after = Some(*last);
-            for (id, _) in documents {
-                if !known.by_id.contains_key(&id) {
-                    known.put(Named { id, name: None, author: None, root: None });
-                }
+        for id in store.documents()? {
+            if !known.by_id.contains_key(&id) {
+                known.put(Named { id, name: None, author: None, root: None });
             }
         }
         Ok(Self { store, known: RwLock::new(known) })
@@ -131,6 +126,13 @@ impl Names {
         }
     }
 
+    /// Takes in what an opened document says of itself.
+    pub(crate) fn learn(&self, named: Named) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let root = known.by_id.get(&named.id).and_then(|known| known.root);
+        known.put(Named { root, ..named });
+    }
+
     /// By which name a document was asked for.
     pub(crate) fn wanted(&self, id: &DocumentId) -> Option<String> {
         self.reading(|known| known.wanted.get(id).cloned())
@@ -152,7 +154,8 @@ impl Names {
         let content = serde_json::to_vec(&kept).map_err(|error| error.to_string())?;
         let key = named.id.to_string();
         self.known.write().unwrap_or_else(PoisonError::into_inner).put(named);
-        let note = Note { source: ANY_SOURCE.to_owned(), kind: NoteKind::Document, key, content: Some(content) };
+        let note =
+            Note { source: ANY_SOURCE.to_owned(), kind: NoteKind::Document, key, content: Some(content) };
         self.store.put(vec![note]).map_err(|error| chain(&error))
     }
 

@@ -9,18 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bft_json_crdt::{AuthorId, DocumentId, Keypair};
 use gangline_doc::{Authored, EditFailed};
 use gangline_reconcile::{
-    Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows, Shape, Source,
-    SourceError, conflicts, plan, reconcile,
+    Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows,
+    Shape, Source, SourceError, conflicts, plan, reconcile,
 };
 use tokio::sync::Notify;
 
 pub(crate) use self::notes::{Audit, digest_text};
-pub(crate) use self::save::{SaveFailed, Saved};
+pub(crate) use self::save::SaveFailed;
 use super::feed::FeedState;
 use super::live::LiveDocument;
 use super::store::DocumentStore;
 use crate::api::{blocking, durable};
 use crate::clock;
+use crate::logs::chain;
 
 /// A source that this node has the mapping of.
 pub(crate) struct SourceRuntime {
@@ -100,6 +101,16 @@ pub(crate) enum FollowFailed {
 }
 
 impl FollowFailed {
+    /// Why a batch was not taken into its document.
+    fn of(failed: EditFailed<ReconcileError>) -> Self {
+        match failed {
+            EditFailed::Refused(error) => Self::Reconcile(error),
+            EditFailed::Unsignable(_) | EditFailed::Failed { .. } | EditFailed::Busy { .. } => {
+                Self::Store(chain(&failed))
+            }
+        }
+    }
+
     /// Whether trying again may mend it.
     pub(crate) fn may_pass(&self) -> bool {
         !matches!(self, Self::Reconcile(ReconcileError::Older { .. }))
@@ -107,7 +118,7 @@ impl FollowFailed {
 
     /// All of it in one line.
     pub(crate) fn reason(&self) -> String {
-        crate::logs::chain(self)
+        chain(self)
     }
 }
 
@@ -159,7 +170,9 @@ impl SourceRuntime {
         if *known != reason {
             match &reason {
                 Some(reason) => tracing::warn!(event = "feed_failed", source = self.name, "{reason}"),
-                None => tracing::info!(event = "feed_works", source = self.name, "the database answers again"),
+                None => {
+                    tracing::info!(event = "feed_works", source = self.name, "the database answers again")
+                }
             }
         }
         *known = reason;
@@ -250,10 +263,7 @@ impl SourceRuntime {
             (rows, authored, open, from)
         })
         .await?;
-        let Authored { result: reconciled, ticket, .. } = authored.map_err(|failed| match failed {
-            EditFailed::Refused(error) => FollowFailed::Reconcile(error),
-            other => FollowFailed::Store(other.to_string()),
-        })?;
+        let Authored { result: reconciled, ticket, .. } = authored.map_err(FollowFailed::of)?;
         if let (Some(actor), Some(last)) = (actor, reconciled.changes.last()) {
             document.note_actor(last.digest(), actor);
         }

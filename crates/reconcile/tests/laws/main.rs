@@ -172,7 +172,7 @@ proptest! {
         let (mut team, mut database) = play(Mode::Merge, &steps, 2);
         let rows = database.rows(&shape);
         let content = team[0].base.doc.view();
-        let SavePlan { writes, problems, .. } = plan_save(&shape, &rows, &content, &[]);
+        let SavePlan { writes, problems, .. } = plan_save(&shape, "1", &rows, &content, &[]);
         prop_assume!(problems.is_empty());
         let saved = carry_out(&shape, &rows, &writes);
         let keypair = source();
@@ -192,7 +192,7 @@ proptest! {
         }
         team[0].take(&back.changes);
         prop_assert_eq!(reconcile(&team[0].base, of, &rows, false).unwrap().ops, 0);
-        let again = plan_save(&shape, &rows, &team[0].base.doc.view(), &[]);
+        let again = plan_save(&shape, "1", &rows, &team[0].base.doc.view(), &[]);
         prop_assert_eq!(again.writes, vec![]);
         // What was typed is still there, and not saved.
         settle(&mut team);

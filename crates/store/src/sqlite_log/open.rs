@@ -74,22 +74,22 @@ pub enum OpenLogError {
 }
 
 /// What sort of file it is.
-pub(super) struct Kind {
-    pub(super) name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     /// Keeps processes that open the same file at the same time apart, until it is complete.
-    pub(super) lock_name: &'static str,
-    pub(super) application_id: i32,
-    pub(super) version: i32,
-    pub(super) tables: &'static [&'static str],
+    pub(crate) lock_name: &'static str,
+    pub(crate) application_id: i32,
+    pub(crate) version: i32,
+    pub(crate) tables: &'static [&'static str],
 }
 
-pub(super) struct Opened {
-    pub(super) path: PathBuf,
-    pub(super) writer: Connection,
-    pub(super) reader: Connection,
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) writer: Connection,
+    pub(crate) reader: Connection,
 }
 
-pub(super) fn open(dir: &Path, kind: &Kind) -> Result<Opened, OpenLogError> {
+pub(crate) fn open(dir: &Path, kind: &Kind) -> Result<Opened, OpenLogError> {
     let path = dir.join(kind.name);
     let io_error = |source| OpenLogError::Io { path: path.clone(), source };
     fs::create_dir_all(dir).map_err(io_error)?;

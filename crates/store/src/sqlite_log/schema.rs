@@ -16,7 +16,8 @@
 //! lease           one row per space that was ever leased; it ends by the boot clock of `boot`
 //! ```
 //!
-//! A file of leases only (application_id "GLEA") has the last of these tables alone.
+//! A file of leases only (application_id "GLEA") has the last of these tables alone; one of notes ("GNOT") a table of its
+//! own: notes by source, kind and key.
 //! Integers of 64 bits without a sign are stored as those with one that have the same bits.
 
 use rusqlite::Connection;
@@ -40,6 +41,15 @@ impl Kind {
         application_id: 0x474c_4541,
         version: 1,
         tables: &[LEASE_TABLE],
+    };
+
+    /// "GNOT": what a node notes beside its documents.
+    pub(crate) const NOTES: Self = Self {
+        name: "notes.db",
+        lock_name: "notes.lock",
+        application_id: 0x474e_4f54,
+        version: 1,
+        tables: &[NOTE_TABLE],
     };
 }
 
@@ -86,6 +96,16 @@ const LEASE_TABLE: &str = "
         epoch INTEGER NOT NULL,
         boot TEXT NOT NULL,
         ends INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
+
+const NOTE_TABLE: &str = "
+    CREATE TABLE note (
+        source TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        content BLOB NOT NULL,
+        PRIMARY KEY (source, kind, key)
     ) STRICT, WITHOUT ROWID;
 ";
 

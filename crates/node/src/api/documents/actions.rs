@@ -5,15 +5,13 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bft_json_crdt::json_crdt::EditKind;
-use gangline_reconcile::{
-    Edit, Layout, Path, Rows, Take, edit, edits_of, notice, resolve as resolve_with,
-};
+use gangline_reconcile::{Edit, Layout, Path, Rows, Take, edit, edits_of, notice, resolve as resolve_with};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::refusal::{deleted, edit_problem, follow_problem, save_problem};
-use super::shown::{by, changes, conflict, heads, plan as plan_json, value};
+use super::shown::{by, changes, conflict, heads, plan as plan_json, with};
 use super::{DocumentName, EditRefused, enter, look, name_in, show_one, source_of};
 use crate::api::body::{Whole, json as parse};
 use crate::api::items::answer;
@@ -73,10 +71,8 @@ pub(in crate::api) async fn reconcile(
     guest.set_trouble(None);
     let last = followed.reconciled.changes.last().cloned();
     let document = guest.document();
-    let told = blocking(move || {
-        last.and_then(|last| document.replica.read(|base| notice(base, &last)).0)
-    })
-    .await?;
+    let told =
+        blocking(move || last.and_then(|last| document.replica.read(|base| notice(base, &last)).0)).await?;
     let bad: Vec<Value> =
         followed.bad.iter().map(|bad| json!({"path": null, "what": source.place_of(bad)})).collect();
     answer(
@@ -233,11 +229,8 @@ pub(in crate::api) async fn verify(State(app): State<App>, path: DocumentName) -
         .iter()
         .filter(|entry| entry.base != entry.database)
         .map(|entry| {
-            json!({
-                "path": entry.path.to_string(),
-                "document": value(entry.base.as_ref()),
-                "database": value(entry.database.as_ref()),
-            })
+            let shown = json!({"path": entry.path.to_string()});
+            with(shown, &[("document", entry.base.as_ref()), ("database", entry.database.as_ref())])
         })
         .collect();
     answer(
@@ -282,7 +275,9 @@ fn history_of(
     limit: usize,
 ) -> Result<Vec<Value>, Problem> {
     let audits: Vec<Audit> = match source {
-        Some(source) => source.audits(document.id, 10 * HISTORY_MAX).map_err(|failed| follow_problem(&failed))?,
+        Some(source) => {
+            source.audits(document.id, 10 * HISTORY_MAX).map_err(|failed| follow_problem(&failed))?
+        }
         None => Vec::new(),
     };
     let (entries, _) = document.replica.read(|base| {
@@ -297,7 +292,9 @@ fn history_of(
                 EditKind::Put => "put",
                 EditKind::Remove => "delete",
                 EditKind::Type | EditKind::Cut => "text",
-                _ => "set",
+                EditKind::Set | EditKind::Insert | EditKind::Delete | EditKind::Add | EditKind::Move | _ => {
+                    "set"
+                }
             };
             let names: Vec<String> = edit
                 .path
@@ -308,7 +305,9 @@ fn history_of(
                     bft_json_crdt::json_crdt::PathSegment::Element(_) => "?".to_owned(),
                 })
                 .collect();
-            json!({"path": names.join("."), "kind": kind})
+            let escaped: Vec<String> =
+                names.iter().map(|name| name.replace('~', "~0").replace('.', "~1")).collect();
+            json!({"path": escaped.join("."), "kind": kind})
         });
         let audit = audits.iter().find(|audit| audit.digest.as_deref() == Some(&*digest));
         json!({

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::shown::{by, value};
+use super::shown::{by, with};
 use super::{DocumentName, enter, look, name_in};
 use crate::api::items::answer;
 use crate::api::problem::Problem;
@@ -61,42 +61,43 @@ pub(in crate::api) async fn explain(
     let unsaved = shown.unsaved.iter().any(|unsaved| unsaved.path == place);
     let skip = writes.len().saturating_sub(WRITES_MAX);
     let writes: Vec<Value> = writes.iter().skip(skip).map(|write| write_json(write, &shown)).collect();
-    answer(
-        StatusCode::OK,
-        &json!({
+    // What the database had when the document followed it last.
+    let database = open.as_ref().and_then(|open| open.theirs.as_ref()).or(was.as_ref());
+    let sides =
+        [("shown", is.as_ref()), ("base", was.as_ref()), ("document", is.as_ref()), ("database", database)];
+    let shown = json!({
             "path": place.to_string(),
-            "shown": value(is.as_ref()),
-            "base": value(was.as_ref()),
-            "document": value(is.as_ref()),
-            // What the database had when the document followed it last.
-            "database": value(open.as_ref().and_then(|open| open.theirs.as_ref()).or(was.as_ref())),
             "policy": policy,
             "rule": policy.map_or_else(|| "row".to_owned(), |policy| policy.to_string()),
             "writes": writes,
             "unsaved": unsaved,
             "conflict": open.is_some(),
             "why": why(policy, open.as_ref(), unsaved),
-        }),
-    )
+    });
+    answer(StatusCode::OK, &with(shown, &sides))
 }
 
 fn write_json(write: &HistoryEntry, shown: &Shown) -> Value {
     let last = write.edits.last();
-    json!({
+    let shown = json!({
         "digest": write.digest.to_string(),
         "author": write.author.to_string(),
         "by": by(&write.author, shown.author),
         "lamport": write.lamport,
-        "value": value(last.and_then(|edit| edit.value.as_ref())),
-    })
+    });
+    with(shown, &[("value", last.and_then(|edit| edit.value.as_ref()))])
 }
 
 /// One sentence.
 fn why(policy: Option<Policy>, open: Option<&Conflict>, unsaved: bool) -> String {
     let Some(open) = open else {
         return match (policy, unsaved) {
-            (Some(Policy::TextMerge), true) => "the characters of both sides are there, and not all of them are saved",
-            (Some(Policy::DocOwned), _) => "the document owns this field: the database gets it with the next save",
+            (Some(Policy::TextMerge), true) => {
+                "the characters of both sides are there, and not all of them are saved"
+            }
+            (Some(Policy::DocOwned), _) => {
+                "the document owns this field: the database gets it with the next save"
+            }
             (_, true) => "somebody has changed it here and not saved it",
             (_, false) => "it is what the database has",
         }
@@ -104,9 +105,13 @@ fn why(policy: Option<Policy>, open: Option<&Conflict>, unsaved: bool) -> String
     };
     let who = if open.shows_theirs { "the database's value shows" } else { "people's value shows" };
     let rule = match policy {
-        Some(Policy::KeepBoth) => "both sides have changed it, and somebody has to choose before it is saved".to_owned(),
+        Some(Policy::KeepBoth) => {
+            "both sides have changed it, and somebody has to choose before it is saved".to_owned()
+        }
         Some(policy) => format!("both sides have changed it, and its rule is {policy}"),
-        None if open.theirs.is_none() => "the database has deleted the row, and somebody has edited it".to_owned(),
+        None if open.theirs.is_none() => {
+            "the database has deleted the row, and somebody has edited it".to_owned()
+        }
         None => "somebody has deleted the row, and the database has changed it".to_owned(),
     };
     format!("{who}: {rule}; the other one is kept")

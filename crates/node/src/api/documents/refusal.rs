@@ -56,7 +56,7 @@ pub(super) fn door_problem(error: &DoorError) -> Problem {
         DoorError::Failed(_) => ("document_unusable", "see the node's log; what is stored is as it was"),
         DoorError::Stuck { .. } => ("document_stuck", "restart the node"),
         DoorError::TooMany { .. } | DoorError::Crowded { .. } => ("busy", "try again in a moment"),
-        _ => ("stopping", "try again when the node runs"),
+        DoorError::Stopping | _ => ("stopping", "try again when the node runs"),
     };
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string(), hint).again_in(1)
 }
@@ -72,9 +72,10 @@ pub(super) fn patch_problem(error: &PatchError) -> Problem {
         PatchError::Misfit { path, .. } => ("wrong_type", &**path),
         _ => ("bad_patch", ""),
     };
-    let hint = match error {
-        PatchError::DbOwned { .. } => "change it in the database",
-        _ => "GET the document shows its fields and what they hold",
+    let hint = if matches!(error, PatchError::DbOwned { .. }) {
+        "change it in the database"
+    } else {
+        "GET the document shows its fields and what they hold"
     };
     Problem::field(code, path, error.to_string(), hint).with("path", path)
 }
@@ -113,9 +114,11 @@ pub(super) fn follow_problem(failed: &FollowFailed) -> Problem {
         FollowFailed::Source(SourceError::TooLarge { .. }) => {
             (StatusCode::CONFLICT, "root_too_large", "a document holds no more than that")
         }
-        FollowFailed::Source(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", "see to the database; it is tried again")
-        }
+        FollowFailed::Source(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database_unavailable",
+            "see to the database; it is tried again",
+        ),
         FollowFailed::Reconcile(ReconcileError::Older { .. }) => (
             StatusCode::CONFLICT,
             "older_version",

@@ -1,17 +1,22 @@
 //! Documents and what happens to them as JSON.
 
-use bft_json_crdt::{AuthorId, Digest};
 use bft_json_crdt::json_crdt::JsonValue;
+use bft_json_crdt::{AuthorId, Digest};
 use gangline_reconcile::{Conflict, Notice, Plan, PlanEntry, Unsaved, dangling, view};
 use serde_json::{Value, json};
 
-use crate::documents::live::{LiveDocument, Shown};
 use crate::documents::Found;
+use crate::documents::live::{LiveDocument, Shown};
 use crate::identity::node_name;
 
-/// A value, and null for none.
-pub(super) fn value(value: Option<&JsonValue>) -> Value {
-    value.map_or(Value::Null, |value| value.clone().into())
+/// Adds values to an object. One that is missing is left out, since null is a value.
+pub(super) fn with(mut object: Value, values: &[(&str, Option<&JsonValue>)]) -> Value {
+    if let Value::Object(members) = &mut object {
+        for (name, value) in values {
+            members.extend(value.map(|value| ((*name).to_owned(), value.clone().into())));
+        }
+    }
+    object
 }
 
 pub(super) fn heads(heads: &[Digest]) -> Vec<String> {
@@ -46,30 +51,34 @@ pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Val
 }
 
 fn unsaved(unsaved: &Unsaved) -> Value {
-    json!({
-        "path": unsaved.path.to_string(),
-        "kind": unsaved.kind.name(),
-        "base": value(unsaved.base.as_ref()),
-        "document": value(unsaved.document.as_ref()),
-    })
+    let shown = json!({"path": unsaved.path.to_string(), "kind": unsaved.kind.name()});
+    with(shown, &[("base", unsaved.base.as_ref()), ("document", unsaved.document.as_ref())])
 }
 
 pub(super) fn conflict(open: &Conflict, shown: &Shown) -> Value {
+    let shown_author = shown.author;
     let list = open.path.row().map(|(list, _)| list);
-    let policy = open.path.field().and_then(|field| shown.layout.field(list, field)).map(|field| field.policy);
-    json!({
+    let policy =
+        open.path.field().and_then(|field| shown.layout.field(list, field)).map(|field| field.policy);
+    let shown = json!({
         "path": open.path.to_string(),
         "kind": open.kind.name(),
-        "theirs": value(open.theirs.as_ref()),
-        "mine": value(open.mine.as_ref()),
         "shown": if open.shows_theirs { "theirs" } else { "mine" },
         "policy": policy,
-        "by": by(&open.author, shown.author),
-    })
+        "by": by(&open.author, shown_author),
+    });
+    with(shown, &[("theirs", open.theirs.as_ref()), ("mine", open.mine.as_ref())])
 }
 
 /// `GET …/plan`
-pub(super) fn plan(found: &Found, source: &str, shown: &Shown, plan: &Plan, to: Option<i64>, bad: Vec<Value>) -> Value {
+pub(super) fn plan(
+    found: &Found,
+    source: &str,
+    shown: &Shown,
+    plan: &Plan,
+    to: Option<i64>,
+    bad: Vec<Value>,
+) -> Value {
     json!({
         "id": found.name,
         "source": source,
@@ -86,14 +95,13 @@ pub(super) fn plan(found: &Found, source: &str, shown: &Shown, plan: &Plan, to: 
 }
 
 fn plan_entry(entry: &PlanEntry) -> Value {
-    json!({
+    let shown = json!({
         "path": entry.path.to_string(),
-        "base": value(entry.base.as_ref()),
-        "document": value(entry.document.as_ref()),
-        "database": value(entry.database.as_ref()),
         "rule": entry.policy.map_or_else(|| "row".to_owned(), |policy| policy.to_string()),
         "outcome": entry.outcome.name(),
-    })
+    });
+    let (base, document) = (entry.base.as_ref(), entry.document.as_ref());
+    with(shown, &[("base", base), ("document", document), ("database", entry.database.as_ref())])
 }
 
 /// What following changed, as a notice has it.
@@ -111,17 +119,18 @@ pub(super) fn notice(notice: &Notice, source: &str, actor: Option<&str>) -> Valu
 
 pub(super) fn changes(notice: &Notice) -> Vec<Value> {
     let changes = notice.changes.iter().map(|change| {
-        let row = change.path.row().map(|(list, key)| {
-            gangline_reconcile::Path::Row(list.to_owned(), key.to_owned()).to_string()
-        });
-        json!({
+        let row = change
+            .path
+            .row()
+            .map(|(list, key)| gangline_reconcile::Path::Row(list.to_owned(), key.to_owned()).to_string());
+        let shown = json!({
             "path": change.path.to_string(),
             "row": row,
             "field": change.path.field(),
             "kind": change.kind.name(),
             "outcome": change.outcome.name(),
-            "before": value(change.before.as_ref()),
-        })
+        });
+        with(shown, &[("before", change.before.as_ref())])
     });
     changes.collect()
 }

@@ -25,7 +25,7 @@ type SourceName = Result<Path<String>, PathRejection>;
 /// The note that a source is paused.
 pub(crate) const PAUSED: &str = "paused";
 
-fn source_in<'a>(app: &'a App, path: SourceName) -> Result<&'a Arc<SourceRuntime>, Problem> {
+fn source_in(app: &App, path: SourceName) -> Result<&Arc<SourceRuntime>, Problem> {
     let name = path.map(|Path(name)| name).unwrap_or_default();
     let known = || app.documents.sources().iter().map(|source| source.name.as_str()).collect::<Vec<_>>();
     app.documents.source(&name).ok_or_else(|| {
@@ -41,10 +41,16 @@ fn source_in<'a>(app: &'a App, path: SourceName) -> Result<&'a Arc<SourceRuntime
 /// `GET /api/v1/reconcile`
 pub(in crate::api) async fn list(State(app): State<App>) -> Result<Response, Problem> {
     let shown = blocking(move || {
-        let mut shown: Vec<Value> = app.documents.sources().iter().map(|source| status(source)).collect();
+        let names = app.documents.names();
+        let of = |source: &SourceRuntime| {
+            let is_own = |named: &&crate::documents::Named| named.author == Some(source.author());
+            let kept = names.iter().filter(is_own).count();
+            status(source, kept)
+        };
+        let mut shown: Vec<Value> = app.documents.sources().iter().map(|source| of(source)).collect();
         shown.extend(app.sources_without.iter().map(|source| {
             json!({
-                "name": source.name, "place": source.place, "mode": source.mode, "state": "no_key",
+                "name": source.name, "place": source.place, "mode": source.mode, "state": source.state,
                 "reason": source.why, "feed": null,
                 "lag_ms": 0, "pending": 0, "failed": 0, "missed": 0, "documents": 0, "public_key": null,
             })
@@ -55,7 +61,7 @@ pub(in crate::api) async fn list(State(app): State<App>) -> Result<Response, Pro
     answer(StatusCode::OK, &shown)
 }
 
-fn status(source: &SourceRuntime) -> Value {
+fn status(source: &SourceRuntime, documents: usize) -> Value {
     let (lag, pending, failing, paused) = source.follower_state(clock::now_ms());
     let failure = source.failure();
     let state = match (&failure, paused, failing) {
@@ -76,6 +82,7 @@ fn status(source: &SourceRuntime) -> Value {
         "pending": pending,
         "failed": count(&source.counters.failures),
         "missed": count(&source.counters.missed),
+        "documents": documents,
         "batches": count(&source.counters.batches),
         "ops": count(&source.counters.ops),
         "saves": count(&source.counters.saves),
@@ -136,11 +143,13 @@ pub(in crate::api) async fn install(
         if !wish.dry_run {
             source.rows.install(&source.shape)?;
         }
-        Ok::<_, gangline_reconcile::SourceError>(sql)
+        let is_installed = source.rows.outbox(&source.shape, None, 1)?.is_some();
+        Ok::<_, gangline_reconcile::SourceError>((sql, is_installed))
     })
     .await?
     .map_err(|error| follow_problem(&error.into()))?;
-    answer(StatusCode::OK, &json!({"name": name, "sql": sql, "installed": !wish.dry_run}))
+    let (sql, installed) = sql;
+    answer(StatusCode::OK, &json!({"name": name, "sql": sql, "installed": installed}))
 }
 
 /// `POST /api/v1/reconcile/{name}/uninstall`

@@ -51,9 +51,7 @@ pub(in crate::api) async fn open(app: App, wish: Wish, headers: &HeaderMap) -> R
     let seen = match last.transpose()?.filter(|id| !id.is_empty()) {
         None => None,
         Some("-1") => Some(0),
-        Some(id) => {
-            Some(id.parse::<u64>().map_err(|_| bad_position("Last-Event-ID"))?.saturating_add(1))
-        }
+        Some(id) => Some(id.parse::<u64>().map_err(|_| bad_position("Last-Event-ID"))?.saturating_add(1)),
     };
     let from = seen.or(wish.from).unwrap_or(end.0);
     // Of a log that this document never had: the client looks anew.
@@ -157,8 +155,7 @@ impl Watcher {
             let entries = document.replica.entries(from, STEP);
             let entries = entries.map_err(|error| Problem::store_failed(&error.to_string()))?;
             let next = entries.last().map_or(from, |last| LogSeq(last.seq().0.saturating_add(1)));
-            let text: String =
-                entries.iter().map(|entry| told(&document, &source, entry)).collect();
+            let text: String = entries.iter().map(|entry| told(&document, &source, entry)).collect();
             Ok((text, next))
         })
         .await?

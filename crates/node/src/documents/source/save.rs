@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bft_json_crdt::{Change, Digest};
-use gangline_doc::EditFailed;
 use gangline_reconcile::{
     BadRow, Layout, Path, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source,
     SourceError, conflicts, plan_save, save_mark,
@@ -73,7 +72,7 @@ impl SourceRuntime {
         let mut rows = self.read(root).await?;
         for _ in 0..TRIES {
             self.take_over(document, root, rows.clone(), actor, false).await?;
-            let (plan, heads) = self.plan_save(document, &rows).await?;
+            let (plan, heads) = self.plan_save(document, root, &rows).await?;
             if !plan.problems.is_empty() {
                 return Err(SaveFailed::Problems(plan.problems));
             }
@@ -91,17 +90,20 @@ impl SourceRuntime {
     async fn plan_save(
         self: &Arc<Self>,
         document: &LiveDocument,
+        root: &str,
         rows: &Rows,
     ) -> Result<(SavePlan, Vec<Digest>), SaveFailed> {
         if rows.root.is_none() && rows.bad.iter().all(|bad| bad.list.is_some()) {
             return Err(SaveFailed::Deleted);
         }
-        let (this, replica, rows) = (Arc::clone(self), document.replica.clone(), rows.clone());
+        let (this, replica) = (Arc::clone(self), document.replica.clone());
+        let (root, rows) = (root.to_owned(), rows.clone());
         let ((plan, heads), ticket) = blocking(move || {
             replica.read(|base| {
                 let content = base.doc.view();
                 let is_deleted = Layout::of(&this.shape).is_deleted(&content);
-                let plan = (!is_deleted).then(|| plan_save(&this.shape, &rows, &content, &conflicts(base)));
+                let plan =
+                    (!is_deleted).then(|| plan_save(&this.shape, &root, &rows, &content, &conflicts(base)));
                 (plan, base.heads())
             })
         })
@@ -171,10 +173,7 @@ impl SourceRuntime {
             })
         })
         .await?;
-        let authored = authored.map_err(|failed| match failed {
-            EditFailed::Refused(error) => FollowFailed::Reconcile(error),
-            other => FollowFailed::Store(other.to_string()),
-        })?;
+        let authored = authored.map_err(FollowFailed::of)?;
         let changes = authored.changes;
         durable(authored.ticket).await?;
         let audit = Audit {
