@@ -33,6 +33,8 @@ use gangline_reconcile::{
     SourceError,
 };
 
+use rusqlite::Connection;
+
 use self::{connect::Connections, trouble::Trouble};
 
 /// How long a call waits for another program that has the database locked.
@@ -42,6 +44,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct SqliteSource {
     place: String,
     connections: Connections,
+    outbox: outbox::Found,
 }
 
 impl SqliteSource {
@@ -55,7 +58,13 @@ impl SqliteSource {
     #[must_use]
     pub fn with_busy_timeout(path: &Path, busy_timeout: Duration) -> Self {
         let place = format!("sqlite:{}", path.display());
-        Self { place, connections: Connections::new(path.to_owned(), busy_timeout) }
+        let connections = Connections::new(path.to_owned(), busy_timeout);
+        Self { place, connections, outbox: outbox::Found::default() }
+    }
+
+    /// Since when the outbox is installed for a shape.
+    fn installed(&self, connection: &Connection, shape: &Shape) -> Result<Option<i64>, Trouble> {
+        self.outbox.installed(connection, self.connections.generation(), shape)
     }
 
     fn at<T>(&self, result: Result<T, Trouble>) -> Result<T, SourceError> {
@@ -113,7 +122,7 @@ impl RowSource for SqliteSource {
         limit: usize,
     ) -> Result<Option<OutboxRead>, SourceError> {
         self.at(self.connections.read(|connection| {
-            let Some(incarnation) = outbox::installed(connection, shape)? else { return Ok(None) };
+            let Some(incarnation) = self.installed(connection, shape)? else { return Ok(None) };
             outbox::read(connection, shape, incarnation, after, limit).map(Some)
         }))
     }
@@ -129,11 +138,12 @@ impl RowSource for SqliteSource {
     }
 
     fn save(&self, shape: &Shape, request: &SaveRequest) -> Result<SaveOutcome, SourceError> {
-        self.at(self.connections.write(|transaction| save::save(transaction, shape, request)))
+        let is_installed = |connection: &Connection| Ok(self.installed(connection, shape)?.is_some());
+        self.at(self.connections.write(|transaction| save::save(transaction, shape, request, &is_installed)))
     }
 
     fn was_saved(&self, shape: &Shape, save_id: &str) -> Result<Option<bool>, SourceError> {
-        self.at(self.connections.read(|connection| match outbox::installed(connection, shape)? {
+        self.at(self.connections.read(|connection| match self.installed(connection, shape)? {
             Some(_) => outbox::has_save(connection, shape, save_id).map(Some),
             None => Ok(None),
         }))

@@ -35,8 +35,8 @@ const TYPES: [&str; 8] = [
     "DATETIME",
     "JSON",
 ];
-const KEYS: [&str; 5] = ["INTEGER", "TEXT", "TEXT COLLATE NOCASE", "DATETIME", "VARCHAR(9)"];
-const PARENTS: [&str; 6] = ["INTEGER", "TEXT", "TEXT COLLATE NOCASE", "", "NUMERIC", "STRING"];
+const TEXTS: [&str; 5] = ["TEXT", "TEXT COLLATE NOCASE", "STRING", "DATETIME", "VARCHAR(9)"];
+const INTEGERS: [&str; 2] = ["INTEGER", "BIGINT"];
 
 #[derive(Clone, Debug)]
 struct Tables {
@@ -71,15 +71,14 @@ fn cell() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// The types of a root's key and of the column that names it: both integers or both texts.
+fn names() -> impl Strategy<Value = (&'static str, &'static str)> {
+    prop_oneof![(select(&INTEGERS[..]), select(&INTEGERS[..])), (select(&TEXTS[..]), select(&TEXTS[..]))]
+}
+
 fn anything() -> impl Strategy<Value = Tables> {
-    (
-        select(&["UTF-8", "UTF-16le", "UTF-16be"][..]),
-        select(&KEYS[..]),
-        select(&KEYS[..]),
-        select(&PARENTS[..]),
-        any::<bool>(),
-    )
-        .prop_flat_map(|(encoding, root_key, key, parent, is_indexed)| {
+    (select(&["UTF-8", "UTF-16le", "UTF-16be"][..]), names(), names(), any::<bool>()).prop_flat_map(
+        |(encoding, (root_key, parent), (key, _), is_indexed)| {
             let columns = vec(select(&TYPES[..]), 1..5);
             (columns, vec(name(), 0..10)).prop_flat_map(move |(columns, roots)| {
                 let cells = vec(cell(), columns.len());
@@ -94,7 +93,8 @@ fn anything() -> impl Strategy<Value = Tables> {
                     rows,
                 })
             })
-        })
+        },
+    )
 }
 
 fn fill(tables: &Tables) -> (SqliteGround, SqliteSource, Shape) {

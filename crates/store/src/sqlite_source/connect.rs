@@ -90,6 +90,11 @@ impl Connections {
         job(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
 
+    /// Returns a number that rises when the file is another one.
+    pub(super) fn generation(&self) -> u32 {
+        self.idle().generation
+    }
+
     /// Returns a number that rises when another connection has committed, or the file is another one.
     pub(super) fn pulse(&self) -> Result<u64, Trouble> {
         self.or_recovered(|| self.pulse_once())

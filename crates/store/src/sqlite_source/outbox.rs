@@ -17,7 +17,10 @@
 
 mod triggers;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use gangline_reconcile::{
     Continuity, OutboxPosition, OutboxRead, Shape, check_key,
@@ -61,17 +64,53 @@ INSERT INTO gangline_outbox (source, kind)
     Ok(statements)
 }
 
-/// Whether exactly these triggers are there, and since when.
-pub(super) fn installed(connection: &Connection, shape: &Shape) -> Result<Option<i64>, Trouble> {
-    let Ok(wanted) = Triggers::of(connection, shape) else { return Ok(None) };
-    if !has_table(connection)? || !wanted.are_there(connection, &shape.mapping.name)? {
-        return Ok(None);
+/// What was found last: asking SQLite for every table and index takes longer than all else that following one row does.
+#[derive(Default)]
+pub(super) struct Found(Mutex<Option<Verdict>>);
+
+struct Verdict {
+    /// The file and the schema that it is about.
+    generation: u32,
+    schema_version: i64,
+    shape: Shape,
+    is_installed: bool,
+}
+
+impl Found {
+    /// Tells whether exactly these triggers are there, and since when.
+    pub(super) fn installed(
+        &self,
+        connection: &Connection,
+        generation: u32,
+        shape: &Shape,
+    ) -> Result<Option<i64>, Trouble> {
+        let schema_version = connection.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+        let is_about = |verdict: &&Verdict| {
+            (verdict.generation, verdict.schema_version) == (generation, schema_version)
+                && verdict.shape == *shape
+        };
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_installed = match found.as_ref().filter(is_about) {
+            Some(verdict) => verdict.is_installed,
+            None => {
+                let is_installed = is_installed(connection, shape)?;
+                *found = Some(Verdict { generation, schema_version, shape: shape.clone(), is_installed });
+                is_installed
+            }
+        };
+        drop(found);
+        if is_installed { incarnation(connection, shape) } else { Ok(None) }
     }
-    incarnation(connection, shape)
+}
+
+/// Whether exactly these triggers are there.
+fn is_installed(connection: &Connection, shape: &Shape) -> Result<bool, Trouble> {
+    let Ok(wanted) = Triggers::of(connection, shape) else { return Ok(false) };
+    Ok(has_table(connection)? && wanted.are_there(connection, &shape.mapping.name)?)
 }
 
 /// The tag of the source's `install` entry, which is one of the first in the table.
-pub(super) fn incarnation(connection: &Connection, shape: &Shape) -> Result<Option<i64>, Trouble> {
+fn incarnation(connection: &Connection, shape: &Shape) -> Result<Option<i64>, Trouble> {
     let mut statement = connection
         .prepare_cached("SELECT tag FROM gangline_outbox WHERE source = ?1 AND kind = 'install' LIMIT 1")?;
     let tag = statement.query_row([&shape.mapping.name], |row| row.get::<_, Option<i64>>(0)).optional()?;
@@ -80,7 +119,7 @@ pub(super) fn incarnation(connection: &Connection, shape: &Shape) -> Result<Opti
 
 /// Executes [`install_sql`] unless it has been.
 pub(super) fn install(connection: &Connection, shape: &Shape) -> Result<(), Trouble> {
-    if installed(connection, shape)?.is_some() {
+    if is_installed(connection, shape)? && incarnation(connection, shape)?.is_some() {
         return Ok(());
     }
     if exists(connection, "table", TABLE)? && !has_table(connection)? {

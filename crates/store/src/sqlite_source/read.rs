@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gangline_reconcile::{ColumnKind, Row, Rows, RowsBuilder, Shape, TableShape};
-use rusqlite::{Connection, Row as SqlRow, params_from_iter, types::ValueRef};
+use rusqlite::{Connection, Row as SqlRow, types::ValueRef};
 
 use super::{
     sql::{self, FIELDS},
@@ -35,12 +35,12 @@ fn each(
 ) -> Result<(), Trouble> {
     let Some(table) = shape.at(list) else { return Ok(()) };
     let select = sql::select(shape, list, table);
-    let sql = format!("{select} WHERE {}", sql::found_by(table, column, *kind));
+    let sql = format!("{select} WHERE {}.{} = ?1", sql::name(&table.table), sql::name(column));
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params_from_iter(value::search(*kind, key)))?;
+    let mut found = statement.query([value::search(*kind, key)])?;
     let at = usize::from(list.is_some());
     while let Some(row) = found.next()? {
-        // What was found under another spelling is another root's.
+        // By the column's own collation `ABC` may be `abc`, which is another root's.
         if value::key(*kind, row.get_ref(at)?).is_ok_and(|found| found == key) {
             visit(row);
         }

@@ -30,11 +30,12 @@ impl<E: Into<Trouble>> From<E> for Stop {
     }
 }
 
-/// Compares, writes, reads and commits.
+/// Compares, writes, reads and commits; `is_noted` tells whether an outbox keeps the ids of saves.
 pub(super) fn save(
     transaction: Transaction<'_>,
     shape: &Shape,
     request: &SaveRequest,
+    is_noted: &dyn Fn(&Connection) -> Result<bool, Trouble>,
 ) -> Result<SaveOutcome, Trouble> {
     let before = read::rows(&transaction, shape, &request.root)?;
     if !agree(&request.expected, &before) {
@@ -43,15 +44,16 @@ pub(super) fn save(
     if request.writes.is_empty() {
         return Ok(SaveOutcome::Saved(before));
     }
-    let refused = match (Saving { connection: &transaction, shape, request, before: &before }).write() {
-        Ok(after) => match commit(transaction, shape, request)? {
-            None => return Ok(SaveOutcome::Saved(after)),
-            Some(refused) => refused,
-        },
-        Err(Stop::Refused(refused)) => refused,
-        Err(Stop::Moved) => return Ok(SaveOutcome::Moved(before)),
-        Err(Stop::Trouble(trouble)) => return Err(trouble),
-    };
+    let refused =
+        match (Saving { connection: &transaction, shape, request, before: &before, is_noted }).write() {
+            Ok(after) => match commit(transaction, shape, request)? {
+                None => return Ok(SaveOutcome::Saved(after)),
+                Some(refused) => refused,
+            },
+            Err(Stop::Refused(refused)) => refused,
+            Err(Stop::Moved) => return Ok(SaveOutcome::Moved(before)),
+            Err(Stop::Trouble(trouble)) => return Err(trouble),
+        };
     Ok(SaveOutcome::Refused(refused))
 }
 
@@ -79,6 +81,8 @@ struct Saving<'a> {
     shape: &'a Shape,
     request: &'a SaveRequest,
     before: &'a Rows,
+    /// Whether an outbox keeps the ids of saves.
+    is_noted: &'a dyn Fn(&Connection) -> Result<bool, Trouble>,
 }
 
 impl Saving<'_> {
@@ -92,7 +96,7 @@ impl Saving<'_> {
             self.one(write)?;
         }
         self.raise_version()?;
-        if outbox::installed(connection, shape)?.is_some() {
+        if (self.is_noted)(connection)? {
             outbox::note_save(connection, shape, &request.save_id)?;
         }
         let after = read::rows(connection, shape, &request.root)?;
@@ -227,10 +231,10 @@ impl Saving<'_> {
     fn found(&self, write: &Write, table: &TableShape, count: usize) -> (String, Vec<Value>) {
         let (key, kind) = &table.key;
         let mut condition = condition(key, count + 1);
-        let mut values = value::search(*kind, &write.key).to_vec();
+        let mut values = vec![value::search(*kind, &write.key)];
         if let Some((parent, kind)) = &table.parent {
-            condition = format!("{condition} AND {}", self::condition(parent, count + 3));
-            values.extend(value::search(*kind, &self.request.root));
+            condition = format!("{condition} AND {}", self::condition(parent, count + 2));
+            values.push(value::search(*kind, &self.request.root));
         }
         (condition, values)
     }
@@ -309,10 +313,10 @@ impl Saving<'_> {
     }
 }
 
-/// A column has one of two values, by its own collation so that an index helps, and by the bytes so that it is exact.
-fn condition(column: &str, first: usize) -> String {
-    let (column, second) = (sql::name(column), first + 1);
-    format!("{column} IN (?{first}, ?{second}) AND {column} COLLATE BINARY IN (?{first}, ?{second})")
+/// A column has a value: by its own collation, so that an index helps, and by the bytes, so that it is exact.
+fn condition(column: &str, place: usize) -> String {
+    let column = sql::name(column);
+    format!("{column} = ?{place} AND {column} COLLATE BINARY = ?{place}")
 }
 
 fn is_view(connection: &Connection, table: &str) -> Result<bool, Trouble> {

@@ -71,31 +71,18 @@ fn finite(value: f64) -> Result<f64, &'static str> {
     if value.is_finite() { Ok(value) } else { Err("is not finite") }
 }
 
-/// What to look for in a key or parent column: a row is found by one of the two, if at all.
-///
-/// The name of an integer is its digits. Where a column's type leaves open whether it holds integers or texts, both are
-/// looked for.
-pub(super) fn search(kind: ColumnKind, key: &str) -> [Value; 2] {
-    let integer = || integer(key).map_or(Value::Null, Value::Integer);
-    let text = || Value::Text(key.to_owned());
-    match kind {
-        ColumnKind::Integer => [integer(), Value::Null],
-        ColumnKind::Text => [text(), Value::Null],
-        ColumnKind::Float | ColumnKind::Number | ColumnKind::Boolean | ColumnKind::Other => {
-            [integer(), text()]
-        }
-    }
+/// What to look for in a key or parent column: nothing where no value of it has this name.
+pub(super) fn search(kind: ColumnKind, key: &str) -> Value {
+    bind_key(kind, key).unwrap_or(Value::Null)
 }
 
-/// Makes what a key column of a new row holds.
+/// Makes what a key or parent column of a new row holds.
 pub(super) fn bind_key(kind: ColumnKind, key: &str) -> Result<Value, &'static str> {
     check_key(key)?;
-    match kind {
-        ColumnKind::Integer => integer(key).map(Value::Integer).ok_or("is no integer"),
-        ColumnKind::Text => Ok(Value::Text(key.to_owned())),
-        ColumnKind::Float | ColumnKind::Number | ColumnKind::Boolean | ColumnKind::Other => {
-            Ok(integer(key).map_or_else(|| Value::Text(key.to_owned()), Value::Integer))
-        }
+    if kind == ColumnKind::Integer {
+        integer(key).map(Value::Integer).ok_or("is no integer")
+    } else {
+        Ok(Value::Text(key.to_owned()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which row and column it is that the schema refuses, and why: in words without values.
 
 use gangline_reconcile::{BadRow, Shape, TableShape, Write, WriteAction};
-use rusqlite::{Connection, Error, ErrorCode, ffi, types::Value};
+use rusqlite::{Connection, Error, ErrorCode, ffi};
 
 use super::bad_row;
 use crate::sqlite_source::{sql, trouble::Trouble, value};
@@ -117,11 +117,13 @@ impl Refusal<'_> {
             let (own, target) = (sql::name(&table.table), sql::name(target));
             let (from_name, to_name, key) = (sql::name(from), sql::name(to), sql::name(&table.key.0));
             let dangles = format!(
-                "SELECT EXISTS (SELECT 1 FROM main.{own} AS own WHERE own.{key} IN (?1, ?2) AND own.{from_name} IS NOT NULL
+                "SELECT EXISTS (SELECT 1 FROM main.{own} AS own WHERE own.{key} = ?1 AND own.{from_name} IS NOT NULL
                  AND NOT EXISTS (SELECT 1 FROM main.{target} AS target WHERE target.{to_name} = own.{from_name}))"
             );
-            let [one, other]: [Value; 2] = value::search(table.key.1, &write.key);
-            if self.connection.query_row(&dangles, [one, other], |row| row.get(0))? {
+            if self
+                .connection
+                .query_row(&dangles, [value::search(table.key.1, &write.key)], |row| row.get(0))?
+            {
                 return Ok(Some(from.clone()));
             }
         }
