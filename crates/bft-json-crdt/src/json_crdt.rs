@@ -239,7 +239,8 @@ impl<T: CrdtNode> BaseCrdt<T> {
     }
 
     /// Applies one op: an own one is recorded, another's is checked and becomes part of the document, waits
-    /// for what it stands on, or is refused and changes nothing.
+    /// for what it stands on, or is refused and changes nothing. What waited for it and comes in with it is not
+    /// told: [`Self::apply_changes`] tells it.
     pub fn apply(&mut self, op: SignedOp) -> OpState {
         let mut batch = self.apply_changes(vec![op.into_change()]);
         batch.states.pop().unwrap_or(OpState::NotSigned)

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
 
+use std::collections::BTreeSet;
+
 use bft_json_crdt::counter_crdt::CounterCrdt;
 use bft_json_crdt::json_crdt::{
-    BaseCrdt, Change, CrdtNode, DocumentId, JsonValue, OpState, SignedOp, UnsignedOp, add_crdt_fields,
+    BaseCrdt, Change, CrdtNode, DocumentId, JsonValue, OpState, SignedOp, UnsignedOp, VersionVector,
+    add_crdt_fields,
 };
 use bft_json_crdt::keypair::Keypair;
 use bft_json_crdt::list_crdt::ListCrdt;
@@ -434,7 +437,19 @@ fn check_agreement(team: &[Replica]) {
     });
     let outcome = covered.apply_changes(bare.collect());
     assert!(outcome.states.iter().all(|state| !state.is_refused()), "{:?}", outcome.states);
-    for base in [reloaded, backwards, whole, covered] {
+    // A peer loads what it is told as it comes, and a snapshot and the view at the heads hold the same.
+    let mut told = BaseCrdt::<Board>::with_document(&stranger, document);
+    let mut holdings = first.base.holdings(&VersionVector::new(), &[], &BTreeSet::new(), None);
+    let missing = first.base.missing(&mut holdings, usize::MAX, usize::MAX);
+    told.load(missing.into_iter().map(|missing| missing.change).collect()).unwrap();
+    let past = first.base.at(&first.base.heads()).unwrap();
+    let mut compact = first.base.clone();
+    let opened = BaseCrdt::<Board>::open(&stranger, &compact.save().unwrap()).unwrap();
+    for change in &everything {
+        assert_eq!(compact.change(&change.digest()).unwrap().bytes(), change.bytes());
+        assert_eq!(opened.change(&change.digest()).unwrap().bytes(), change.bytes());
+    }
+    for base in [reloaded, backwards, whole, covered, told, past, compact, opened] {
         assert_eq!(CrdtNode::view(&base.doc).to_string(), views[0]);
         assert_eq!(base.heads(), first.base.heads());
     }

@@ -84,6 +84,37 @@ proptest! {
     }
 }
 
+/// An element that was given up, and had been moved before that.
+#[test]
+fn a_move_that_was_given_up_leaves_nothing_in_a_snapshot() {
+    let mut base = open(1);
+    base.begin();
+    base.doc.order.push("a").keep().unwrap();
+    base.doc.order.push("b").keep().unwrap();
+    base.doc.order.move_idx(0, 1).keep().unwrap();
+    base.roll_back();
+    let opened: BaseCrdt<Workflow> = BaseCrdt::open(&key(1), &base.save().unwrap()).unwrap();
+    assert_eq!(told(&opened), told(&base));
+}
+
+/// An entry that only those know who saw a removal that was given up. Puts of others must not be part of it.
+#[test]
+fn an_entry_that_was_given_up_takes_nothing_in_after_a_snapshot() {
+    let (mut base, mut other) = (open(1), open(2));
+    let put = base.transact(&key(1), |doc| doc.jobs.put("1", json!({"name": "one"})).keep()).unwrap();
+    let _ = other.apply_changes(put);
+    base.begin();
+    base.doc.jobs.remove("1").keep().unwrap();
+    base.doc.jobs.put("1", json!({"name": "never"})).keep().unwrap();
+    base.roll_back();
+    for body in ["more", "and more"] {
+        base = BaseCrdt::open(&key(1), &base.save().unwrap()).unwrap();
+        let again = other.transact(&key(2), |doc| doc.jobs.put("1", json!({"body": body})).keep()).unwrap();
+        assert_eq!(base.apply_changes(again).states, [OpState::Ok]);
+        assert_eq!(told(&base), told(&other));
+    }
+}
+
 fn sample() -> (BaseCrdt<Workflow>, Vec<Change>) {
     let mut base = open(1);
     let mut log = Vec::new();

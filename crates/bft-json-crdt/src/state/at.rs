@@ -48,8 +48,8 @@ impl State {
             None => Checkpoint { state: self.emptied(), next: 0, left_out: Vec::new() },
         };
         let end = self.history.row_count();
-        let candidates: Vec<ChangeIx> =
-            kept.left_out.drain(..).chain(self.history.signed_from(kept.next)).collect();
+        let later = self.history.signed_from(kept.next).map(|(_, change)| change);
+        let candidates: Vec<ChangeIx> = kept.left_out.drain(..).chain(later).collect();
         for change in candidates {
             if kept.state.history.find(&self.history.digest(change)).is_some() {
                 continue;
@@ -64,7 +64,7 @@ impl State {
         }
         // Edits that are not signed yet have rows too, and may be signed later.
         kept.next = self.unsigned.first().map_or(end, |edit| edit.change().min(end));
-        kept.left_out.retain(|change| *change < kept.next);
+        kept.left_out.retain(|change| self.history.place_of(*change) < kept.next);
         let state = kept.state.clone();
         self.checkpoint = Some(Box::new(kept));
         Ok(state)

@@ -155,7 +155,7 @@ fn identity(history: &History, made: Made) -> Identity {
 fn entry_identity(state: &State, entry: NodeIx) -> (&'static str, Vec<Identity>) {
     let node = state.nodes.node(entry);
     let known = state.nodes.map(node.parent).entry(node.slot);
-    let removals = known.map(|known| &known.removals_seen[..]);
+    let removals = known.map(|known| known.removals_seen());
     let removals = removals.unwrap_or_default().iter();
     let mut removals: Vec<Identity> = removals.map(|made| identity(&state.history, *made)).collect();
     removals.sort_unstable();

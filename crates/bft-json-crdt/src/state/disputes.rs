@@ -112,7 +112,7 @@ impl State {
         let live = map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
         for entry in live {
             let is_lost = |removal: &Made| {
-                !entry.removals_seen.contains(removal)
+                !entry.removals_seen().contains(removal)
                     && self.has_seen_put(*removal, entry)
                     && !entry
                         .touches

@@ -31,7 +31,7 @@ impl State {
             None => {
                 let entry = self.nodes.map(map).entries().len() as EntryIx;
                 let node = self.nodes.make(&self.types, ty, map, entry);
-                self.nodes.map_mut(map).add(key, node, removals)
+                self.nodes.map_mut(map).add(key, node, Some(removals))
             }
         };
         let history = &self.history;
@@ -58,8 +58,8 @@ impl State {
     /// The entry that a put of some kind, having seen some removals, is part of.
     pub(crate) fn find_entry(&self, map: NodeIx, key: &str, removals: &[Made], ty: TypeIx) -> Option<u32> {
         let mut entries = self.nodes.map(map).entries_of(key);
-        let found = entries
-            .find(|(_, entry)| entry.removals_seen[..] == *removals && self.nodes.node(entry.node).ty == ty);
+        let found =
+            entries.find(|(_, entry)| entry.is_after(removals) && self.nodes.node(entry.node).ty == ty);
         found.map(|(entry, _)| entry)
     }
 
@@ -105,7 +105,7 @@ impl State {
         let above = if rank < Rank::Above { &removals.above[..] } else { &[] };
         let is_before_entry = |removal: &Made| {
             entry
-                .removals_seen
+                .removals_seen()
                 .iter()
                 .any(|seen| seen == removal || has_seen(&self.history, seen.change, removal.change))
         };

@@ -17,9 +17,11 @@ use crate::state::past::Past;
 
 pub(crate) mod cold;
 mod naming;
+mod order;
 mod restoring;
 
 use cold::Cold;
+use order::Order;
 pub(crate) use restoring::RowSeed;
 
 /// A change's place in the columns. Also taken by edits that are not signed yet.
@@ -153,6 +155,7 @@ pub(crate) struct History {
     branches: Vec<Branch>,
     heads: BTreeSet<ChangeIx>,
     signed: usize,
+    order: Order,
     /// Above every op number that an unsigned edit has claimed.
     counter_floor: u64,
     forks: BTreeMap<(AuthorId, u64, Option<Digest>), BTreeSet<Digest>>,
@@ -178,6 +181,7 @@ impl History {
             branches: Vec::new(),
             heads: BTreeSet::new(),
             signed: 0,
+            order: Order::default(),
             counter_floor: 1,
             forks: BTreeMap::new(),
         }
@@ -222,17 +226,6 @@ impl History {
         self.authors.push(Author { id, branches: Vec::new() });
         self.by_author.insert(id, author);
         author
-    }
-
-    /// The changes of the history, in the order in which they became part of it: each after its past.
-    pub(crate) fn signed(&self) -> impl Iterator<Item = ChangeIx> + '_ {
-        self.signed_from(0)
-    }
-
-    /// As [`Self::signed`], from a row on.
-    pub(crate) fn signed_from(&self, from: ChangeIx) -> impl Iterator<Item = ChangeIx> + '_ {
-        let rows = (from..).zip(self.rows.iter().skip(from as usize));
-        rows.filter(|(_, row)| row.status == Status::Signed).map(|(ix, _)| ix)
     }
 
     /// How many rows there are, signed or not.
@@ -463,6 +456,7 @@ impl History {
         });
         self.heads.insert(ix);
         self.signed += 1;
+        self.enter(ix);
     }
 
     fn note_fork(&mut self, author: u32, parent: Option<(u32, u32)>, header: &Header, digest: Digest) {

@@ -292,6 +292,10 @@ impl List {
         let newer = moves.clone();
         let restored = before.iter().filter(|other| !newer.contains(other) && !is_seen(other, &newer));
         moves.extend(restored);
+        // The element may be given up next, and nothing is to name it then.
+        if moves.is_empty() {
+            self.moves.remove(&element);
+        }
         self.stand_at_last(element, order);
         self.order.set_visible(place, false);
         self.take_out(place);

@@ -18,7 +18,9 @@ pub(crate) type EntryIx = u32;
 pub(crate) struct Entry {
     pub(crate) key: Arc<str>,
     pub(crate) node: NodeIx,
-    pub(crate) removals_seen: Box<[Made]>,
+    /// Together with the key and the kind what puts know it by. None of one that was opened from a snapshot and that
+    /// no signed put can be part of: its puts had seen a removal that was given up.
+    removals_seen: Option<Box<[Made]>>,
     /// Puts that no later one of at least their rank had seen.
     pub(crate) puts: SmallVec<[(Made, Rank); 1]>,
     /// Puts and edits inside that no known removal had seen or outranks; without one the entry is gone.
@@ -138,7 +140,7 @@ impl Map {
     }
 
     /// Adds an entry without a put, whose number is the next one.
-    pub(crate) fn add(&mut self, key: &str, node: NodeIx, removals_seen: &[Made]) -> EntryIx {
+    pub(crate) fn add(&mut self, key: &str, node: NodeIx, removals_seen: Option<&[Made]>) -> EntryIx {
         let entry = self.entries.len() as EntryIx;
         let key = match self.keys.get_key_value(key) {
             Some((key, _)) => Arc::clone(key),
@@ -149,7 +151,7 @@ impl Map {
         self.entries.push(Entry {
             key,
             node,
-            removals_seen: removals_seen.into(),
+            removals_seen: removals_seen.map(Box::from),
             puts: SmallVec::new(),
             touches: SmallVec::new(),
         });
@@ -195,6 +197,21 @@ impl Map {
 }
 
 impl Entry {
+    /// The removals that its puts had seen.
+    pub(crate) fn removals_seen(&self) -> &[Made] {
+        self.removals_seen.as_deref().unwrap_or_default()
+    }
+
+    /// Whether puts that had seen these removals are part of it, if they are of its kind.
+    pub(crate) fn is_after(&self, removals: &[Made]) -> bool {
+        self.removals_seen.as_deref() == Some(removals)
+    }
+
+    /// Whether it was given up before the snapshot that it comes from.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.removals_seen.is_none()
+    }
+
     /// Notes that a change put or edited the entry; of changes that one branch made at one rank, the last
     /// suffices.
     pub(crate) fn touch(&mut self, touch: Touch, same_branch: impl Fn(ChangeIx) -> bool) {

@@ -107,12 +107,12 @@ impl History {
         let (mut size, mut next) = (0, holdings.next);
         // Branches whose last change so far is not vouched for.
         let mut open = BTreeSet::new();
-        for ix in self.signed_from(holdings.next).take_while(|ix| *ix < holdings.end) {
+        for (place, ix) in self.signed_from(holdings.next).take_while(|(place, _)| *place < holdings.end) {
             let is_full = !missing.is_empty() && (missing.len() >= count || size >= bytes);
             if is_full && open.is_empty() {
                 break;
             }
-            next = ix + 1;
+            next = place + 1;
             let row = self.row(ix);
             let is_held = self.is_within(&holdings.past, ix);
             if is_held || holdings.wanted.as_ref().is_some_and(|wanted| !self.is_within(wanted, ix)) {

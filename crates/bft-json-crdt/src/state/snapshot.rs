@@ -42,6 +42,8 @@ const MAGIC: &[u8; 17] = b"gangline snapshot";
 const VERSION: u8 = 1;
 /// Most nodes that edits may have made which were given up: they keep their numbers.
 const GIVEN_UP_MAX: usize = 1 << 18;
+/// Stands for an edit that was given up.
+const NO_CHANGE: ChangeIx = ChangeIx::MAX;
 /// What one section's columns may inflate to.
 const INFLATED_BYTES_MAX: usize = 1 << 30;
 
@@ -160,7 +162,7 @@ struct Renumbering {
 
 impl Renumbering {
     fn of(state: &State) -> Self {
-        let mut new = vec![u32::MAX; state.history.row_count() as usize];
+        let mut new = vec![NO_CHANGE; state.history.row_count() as usize];
         for (number, old) in (0..).zip(state.history.signed()) {
             if let Some(place) = new.get_mut(old as usize) {
                 *place = number;
@@ -170,7 +172,7 @@ impl Renumbering {
     }
 
     fn change(&self, old: ChangeIx) -> u32 {
-        self.new.get(old as usize).copied().unwrap_or(u32::MAX)
+        self.new.get(old as usize).copied().unwrap_or(NO_CHANGE)
     }
 
     fn made(&self, table: &mut Table, id: u8, made: Made) {

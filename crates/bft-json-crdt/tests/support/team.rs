@@ -3,10 +3,12 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::collections::BTreeSet;
+
 use bft_json_crdt::counter_crdt::CounterCrdt;
 use bft_json_crdt::json_crdt::{
     BaseCrdt, Change, Conflict, CrdtNode, DocumentId, EditError, JsonCrdt, JsonValue, NoEffect, OpState,
-    SignError, UnsignedOp, add_crdt_fields,
+    SignError, UnsignedOp, VersionVector, add_crdt_fields,
 };
 use bft_json_crdt::keypair::Keypair;
 use bft_json_crdt::list_crdt::ListCrdt;
@@ -343,14 +345,28 @@ impl Replica {
         self.waiting.clear();
     }
 
-    /// A replica that loads what this one knows shows the same; given that nothing here is unsigned.
+    /// A replica that loads what this one knows shows the same, and so does one that loads what this one tells a
+    /// peer, its snapshot, and its view at the heads; given that nothing here is unsigned.
     pub(crate) fn check_reload(&self, what: &dyn std::fmt::Debug) {
         if self.is_open || !self.waiting.is_empty() {
             return;
         }
-        let mut reloaded = BaseCrdt::<Item>::with_document(&self.key, self.base.document());
-        reloaded.load(self.log.clone()).unwrap();
-        assert_eq!(portrait(&reloaded), portrait(&self.base), "after {what:?}");
+        let expected = portrait(&self.base);
+        for log in [self.log.clone(), told(&self.base)] {
+            let mut reloaded = BaseCrdt::<Item>::with_document(&self.key, self.base.document());
+            reloaded.load(log).unwrap();
+            assert_eq!(portrait(&reloaded), expected, "after {what:?}");
+        }
+        let past = self.base.at(&self.base.heads()).unwrap();
+        assert_eq!(portrait(&past), expected, "at the heads, after {what:?}");
+        let mut compact = self.base.clone();
+        let opened = BaseCrdt::<Item>::open(&self.key, &compact.save().unwrap()).unwrap();
+        for base in [&compact, &opened] {
+            assert_eq!(portrait(base), expected, "saved, after {what:?}");
+            for change in &self.log {
+                assert_eq!(base.change(&change.digest()).unwrap().bytes(), change.bytes());
+            }
+        }
     }
 }
 
@@ -406,6 +422,12 @@ pub(crate) fn shuffle<T>(items: &mut [T], mut seed: u64) {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         items.swap(i, (seed >> 33) as usize % (i + 1));
     }
+}
+
+/// What a replica tells a peer that knows nothing.
+fn told(base: &BaseCrdt<Item>) -> Vec<Change> {
+    let mut holdings = base.holdings(&VersionVector::new(), &[], &BTreeSet::new(), None);
+    base.missing(&mut holdings, usize::MAX, usize::MAX).into_iter().map(|missing| missing.change).collect()
 }
 
 /// All that a replica shows of a document: the view, the conflicts at every node, the heads.

@@ -4,9 +4,10 @@
 //! next changes name them. All else is decoded from the bundles at the first question, and kept from then on.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::{Branch, ChangeIx, History, Row, Status};
+use super::{Branch, ChangeIx, History, Row};
 use crate::bundle::{self, BundleError, Signatures};
 use crate::change::{Change, Digest, DocumentId};
 use crate::keypair::AuthorId;
@@ -30,8 +31,8 @@ struct Thawed {
     digests: Vec<Digest>,
     signatures: Vec<[u8; 64]>,
     bodies: Vec<u8>,
-    /// Where each row's body ends.
-    body_ends: Vec<u64>,
+    /// Where each row's body is.
+    body_ranges: Vec<Range<usize>>,
     index: DigestIndex,
 }
 
@@ -71,7 +72,7 @@ impl Cold {
             thawed.digests.capacity() * 32
                 + thawed.signatures.capacity() * 64
                 + thawed.bodies.capacity()
-                + thawed.body_ends.capacity() * 8
+                + thawed.body_ranges.capacity() * size_of::<Range<usize>>()
                 + thawed.index.heap_bytes()
         });
         self.bundles.iter().map(|bundle| bundle.len()).sum::<usize>() + thawed
@@ -105,9 +106,7 @@ impl History {
             return &self.bodies[start..start + row.body_len as usize];
         }
         let thawed = self.thawed();
-        let ends = &thawed.body_ends;
-        let start = (change as usize).checked_sub(1).map_or(0, |before| ends[before]);
-        &thawed.bodies[start as usize..ends[change as usize] as usize]
+        &thawed.bodies[thawed.body_ranges[change as usize].clone()]
     }
 
     pub(crate) fn find(&self, digest: &Digest) -> Option<ChangeIx> {
@@ -148,21 +147,31 @@ impl History {
     /// opened.
     fn thawed(&self) -> &Thawed {
         self.cold.thawed.get_or_init(|| {
-            let mut thawed = Thawed::default();
+            let rows = self.cold.rows as usize;
+            let mut thawed = Thawed {
+                digests: vec![Digest([0; 32]); rows],
+                signatures: vec![[0; 64]; rows],
+                bodies: Vec::new(),
+                body_ranges: vec![0..0; rows],
+                index: DigestIndex::default(),
+            };
             let decoders = self.cold.bundles.iter().filter_map(|bundle| bundle::decode(bundle).ok());
-            let mut changes = decoders.flatten().map_while(Result::ok);
-            for ix in 0..self.cold.rows {
-                let is_signed = self.row(ix).status == Status::Signed;
-                let change = if is_signed { changes.next().map(|bundled| bundled.change) } else { None };
-                let change = change.filter(|change| self.is_of_row(change, ix));
-                thawed.digests.push(change.as_ref().map_or(Digest([0; 32]), Change::digest));
-                thawed.signatures.push(change.as_ref().map_or([0; 64], |change| *change.signature()));
-                thawed.bodies.extend_from_slice(change.as_ref().map_or(&[], Change::body_bytes));
-                thawed.body_ends.push(thawed.bodies.len() as u64);
-                if let Some(change) = change {
-                    let digests = &thawed.digests;
-                    thawed.index.insert(change.digest(), ix, |ix| digests[ix as usize]);
+            let changes = decoders.flatten().map_while(Result::ok);
+            // The bundles have the changes in the order in which they became part of the history.
+            let places = self.signed_from(0).take_while(|(place, _)| *place < self.cold.rows);
+            for ((_, ix), bundled) in places.zip(changes) {
+                let change = bundled.change;
+                if !self.is_of_row(&change, ix) {
+                    continue;
                 }
+                let at = ix as usize;
+                let body_start = thawed.bodies.len();
+                thawed.bodies.extend_from_slice(change.body_bytes());
+                thawed.body_ranges[at] = body_start..thawed.bodies.len();
+                thawed.digests[at] = change.digest();
+                thawed.signatures[at] = *change.signature();
+                let digests = &thawed.digests;
+                thawed.index.insert(change.digest(), ix, |ix| digests[ix as usize]);
             }
             Box::new(thawed)
         })
@@ -180,7 +189,7 @@ impl History {
     pub(crate) fn freeze(&mut self) -> Result<(), BundleError> {
         let signatures =
             if self.document == DocumentId::DEFAULT { Signatures::All } else { Signatures::Covering };
-        let hot: Vec<ChangeIx> = self.signed_from(self.cold.rows).collect();
+        let hot: Vec<ChangeIx> = self.signed_from(self.cold.rows).map(|(_, change)| change).collect();
         let mut bundles = Vec::new();
         let mut bare = Vec::new();
         for part in hot.chunks(BUNDLE_CHANGES) {

@@ -94,6 +94,7 @@ impl History {
         self.branches[seed.branch as usize].push(ix, seed.first_counter);
         self.heads.insert(ix);
         self.signed += 1;
+        self.enter(ix);
         Ok(())
     }
 

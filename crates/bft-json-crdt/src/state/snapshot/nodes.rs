@@ -4,11 +4,11 @@
 //! one before). Of values: 1 count, 2 change, 3 place, 4 rank, 5 their bytes, 6 and 7 counters. Of lists, by
 //! element: 1 count, 2 parent + 1, 3 side, 4 element of a place + 1, 5 count of deletions, 6 deletions; 7 count
 //! and 8 numbers of the order; of moves: 9 count of elements, 10 element, 11 count, 12 to 15 change, place, rank and
-//! place in the list. Of maps: 1 count of entries, 2 their keys' lengths and 3 bytes, 4 count, 5 and 6 removals seen,
-//! 7 count, 8, 9 and 10 puts, 11 count, 12 and 13 touches; 14 count of keys, 15 length, 16 bytes, and three times
-//! count, change and place of removals.
+//! place in the list. Of maps: 1 count of entries, 2 their keys' lengths and 3 bytes, 4 count, 5 and 6 removals seen
+//! (of one that was given up the change is 2^32 - 1), 7 count, 8, 9 and 10 puts, 11 count, 12 and 13 touches; 14 count
+//! of keys, 15 length, 16 bytes, and three times count, change and place of removals.
 
-use super::{GIVEN_UP_MAX, Renumbering, Section, SnapshotError, Table};
+use super::{GIVEN_UP_MAX, NO_CHANGE, Renumbering, Section, SnapshotError, Table};
 use crate::columns::{Bytes, ColumnError, Columns, Cursor, Deflater, put_bytes_column, unzigzag, zigzag};
 use crate::encoding::Reader;
 use crate::limits::VALUE_DEPTH_MAX;
@@ -37,9 +37,23 @@ fn change(cursor: &mut Cursor<'_>, history: &History) -> Result<u32, ColumnError
 }
 
 fn made(by: &mut Cursor<'_>, place: &mut Cursor<'_>, history: &History) -> Result<Made, ColumnError> {
-    let change = change(by, history)?;
+    signed(by, place, history)?.ok_or_else(|| by.bad("a change that was given up"))
+}
+
+/// What a change made; none of what was given up.
+fn signed(
+    by: &mut Cursor<'_>,
+    place: &mut Cursor<'_>,
+    history: &History,
+) -> Result<Option<Made>, ColumnError> {
+    let change = by.next()?;
+    if change == u64::from(NO_CHANGE) {
+        return place.next().map(|_| None);
+    }
+    let row = u32::try_from(change).ok().filter(|change| *change < history.row_count());
+    let change = row.ok_or_else(|| by.bad("no such change"))?;
     let last = history.row(change).span.checked_sub(1).ok_or_else(|| by.bad("a change that made nothing"))?;
-    Ok(Made { change, place: place.next_up_to(last as usize)? as u32 })
+    Ok(Some(Made { change, place: place.next_up_to(last as usize)? as u32 }))
 }
 
 fn text(bytes: &mut Bytes<'_>, len: u64) -> Result<String, ColumnError> {
@@ -314,8 +328,11 @@ impl State {
             for entry in map.entries() {
                 table.push(2, entry.key.len() as u64);
                 entry_keys.extend_from_slice(entry.key.as_bytes());
-                table.push(4, entry.removals_seen.len() as u64);
-                entry.removals_seen.iter().for_each(|made| numbers.made(&mut table, 5, *made));
+                // To a nameless entry a removal that was given up is seen: any that no change made.
+                let given_up = entry.is_nameless().then_some(Made { change: NO_CHANGE, place: 0 });
+                table.push(4, entry.removals_seen().len() as u64 + u64::from(given_up.is_some()));
+                let seen = entry.removals_seen().iter().chain(&given_up);
+                seen.for_each(|made| numbers.made(&mut table, 5, *made));
                 table.push(7, entry.puts.len() as u64);
                 for (made, rank) in &entry.puts {
                     numbers.made(&mut table, 8, *made);
@@ -381,11 +398,15 @@ impl State {
                 let key = text(&mut entry_keys, key_len.next()?)?;
                 let mut removals_seen = Vec::new();
                 for _ in 0..seen.next_count(&mut seen_left)? {
-                    removals_seen.push(made(&mut seen_change, &mut seen_place, history)?);
+                    removals_seen.push(signed(&mut seen_change, &mut seen_place, history)?);
                 }
+                // What had seen a removal that was given up was given up with it.
+                let mut removals_seen: Option<Vec<Made>> = removals_seen.into_iter().collect();
                 // The numbers of changes may have come in another order where they were seen first.
-                removals_seen.sort_unstable();
-                let entry = map.add(&key, node, &removals_seen);
+                if let Some(seen) = &mut removals_seen {
+                    seen.sort_unstable();
+                }
+                let entry = map.add(&key, node, removals_seen.as_deref());
                 let Some(new) = map.entry_mut(entry) else { continue };
                 for _ in 0..puts.next_count(&mut puts_left)? {
                     let made = made(&mut put_change, &mut put_place, history)?;
