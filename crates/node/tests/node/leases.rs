@@ -118,12 +118,12 @@ fn another_node_takes_over_when_the_lease_of_a_dead_one_has_run_out() {
 
 #[test]
 fn a_lease_in_use_is_renewed() {
-    let (_shared, at_a, _b) = pair("1s");
+    let (_shared, at_a, _b) = pair("2s");
     let a = Node::start(&at_a);
     append(&a, "one");
     #[expect(clippy::disallowed_methods, reason = "longer than a lease lasts")]
     let (start, now) = (Instant::now(), Instant::now);
-    while now() - start < Duration::from_millis(2_500) {
+    while now() - start < Duration::from_millis(4_500) {
         let lease = lease(&a);
         assert_eq!((&lease["here"], &lease["epoch"]), (&json!(true), &json!(1)), "{lease}");
     }
