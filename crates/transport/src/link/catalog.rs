@@ -176,7 +176,10 @@ impl Link {
         match catalog {
             Catalog::Summary(_) | Catalog::Buckets(_) if !self.start.hosts => {}
             Catalog::Summary(summary) => {
-                if self.heeds(now, 0) && self.catalog.said != Some(summary) {
+                // When the two have just met, this side knows its own summary as well.
+                let is_same =
+                    self.catalog.heeded.first() == Some(&None) && self.catalog.said == Some(summary);
+                if self.heeds(now, 0) && !is_same {
                     self.catalog.their_summary = Some(summary);
                 }
             }

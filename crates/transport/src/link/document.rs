@@ -18,6 +18,8 @@ pub(super) struct Document {
     /// The other side's number of it: the two share the document until one of them closes its number.
     pub(super) theirs: Option<u32>,
     pub(super) saying: Saying,
+    /// The other side is to hear that it can be had here, although it has not grown.
+    pub(super) is_unheard: bool,
     /// When the other side was last told of it, who did not serve it.
     pub(super) offered_at: Option<Millis>,
     /// What the replica held when it was last looked at.
@@ -36,6 +38,11 @@ pub(super) struct Document {
     pub(super) has_their_final_end: bool,
     /// This side has asked for what is missing once more.
     pub(super) has_asked_again: bool,
+    /// Its replica does not take everybody's changes.
+    pub(super) is_choosy: bool,
+    /// Something came that builds on what did not: the other side is to be asked for that.
+    pub(super) wants_past: bool,
+    pub(super) wanted_past_at: Option<Millis>,
     /// A batch of the other side was not taken in any more: the document is about to be closed.
     pub(super) is_cut_short: bool,
     /// This side has found nothing to ask for. If the other side has, it wants to be asked as well.
@@ -171,6 +178,7 @@ impl Document {
             number: None,
             theirs: None,
             saying: Saying::Nothing,
+            is_unheard: false,
             offered_at: None,
             root: Digest([0; 32]),
             durable,
@@ -182,6 +190,9 @@ impl Document {
             has_their_end: false,
             has_their_final_end: false,
             has_asked_again: false,
+            is_choosy: false,
+            wants_past: false,
+            wanted_past_at: None,
             is_cut_short: false,
             owes_vector: false,
             talk: None,
@@ -207,7 +218,16 @@ impl Document {
 
     /// Whether the other side was told all that is durable here.
     pub(super) fn is_told(&self) -> bool {
-        self.step == Step::Live && self.cursor >= self.durable
+        let is_carrying = self.talk.as_ref().is_some_and(|talk| !talk.carried.is_empty());
+        self.step == Step::Live && self.cursor >= self.durable && !is_carrying
+    }
+
+    /// Whether there is something of it that the other side has neither been told nor heard of.
+    pub(super) fn is_news(&self) -> bool {
+        match self.is_shared() {
+            true => !self.is_told(),
+            false => self.is_unheard || self.durable > self.cursor,
+        }
     }
 
     /// How many entries of the log the other side has not been told.
@@ -237,6 +257,7 @@ impl Document {
     pub(super) fn part(&mut self) {
         *self = Self {
             saying: self.saying,
+            is_unheard: self.is_unheard,
             offered_at: self.offered_at,
             root: self.root,
             end: self.end,

@@ -20,6 +20,8 @@ const ASKS_MAX: usize = 4;
 /// Most changes that are remembered as left out, for a change that builds on one.
 const LEFT_OUT_MAX: usize = 65_536;
 
+/// How often the other side is asked for what its changes build on, at most.
+const WANT_PAST_MS: u64 = 1_000;
 /// Most documents that are read for the other side at a time: each may bring a frame of some megabytes.
 const GIVING_MAX: usize = 4;
 
@@ -131,6 +133,16 @@ impl Link {
         }
         if !document.is_shared() {
             return self.serve(now, at);
+        }
+        if document.wants_past {
+            let due = document.wanted_past_at.map_or(now, |at| at.plus(WANT_PAST_MS));
+            if due <= now {
+                document.wants_past = false;
+                document.wanted_past_at = Some(now);
+                document.talk().must_ask_again = true;
+            } else {
+                self.serving.look_again(due, at);
+            }
         }
         if let Some(talk) = &mut document.talk {
             if let Some((author, digests)) = talk.asked.pop_front() {
@@ -390,8 +402,15 @@ impl Link {
             }
             document.cursor = LogSeq(entry.seq().0.saturating_add(1));
         }
-        // One that nobody has vouched for travels with the later one that does.
-        if !talk.open.is_empty() && document.durable > document.cursor && document.step == Step::Live {
+        if !talk.open.is_empty() && document.step != Step::Live {
+            // What vouches for these is given when the two are compared again, and so must these be: from what the
+            // other side said itself.
+            talk.told.clear();
+            changes.clear();
+        }
+        // One that nobody has vouched for travels with the later one that does. That is in the log, too, whether or not
+        // this side has heard that the log is so long.
+        if !talk.open.is_empty() && document.step == Step::Live {
             talk.carried = changes;
             return;
         }
@@ -407,6 +426,7 @@ impl Document {
     fn surveyed(&mut self, vector: VersionVector, end: LogSeq, accepts: Option<BTreeSet<AuthorId>>) {
         self.root = gangline_wire::v2::root(&vector);
         self.end = end;
+        self.is_choosy = accepts.is_some();
         let talk = self.talk();
         talk.vector = vector;
         talk.accepts = accepts;

@@ -36,7 +36,7 @@ pub(super) struct Serving {
     to_open: BTreeSet<usize>,
     /// Documents that were closed before the other side had heard all of them.
     news: BTreeMap<DocumentId, Digest>,
-    /// When documents are due that were offered too short a time ago.
+    /// Documents that are to be looked at, and when.
     due: BTreeSet<(Millis, usize)>,
 }
 
@@ -84,6 +84,11 @@ impl Serving {
         if self.by_id.get(&theirs.id) == Some(&number) {
             self.by_id.remove(&theirs.id);
         }
+    }
+
+    /// Has a document looked at when the time has come.
+    pub(super) fn look_again(&mut self, due: Millis, place: usize) {
+        self.due.insert((due, place));
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {
@@ -186,11 +191,7 @@ impl Link {
         if self.taking.is_waiting_for(place) {
             self.untaken(now);
         }
-        let is_heard = match document.is_shared() {
-            true => document.is_told(),
-            false => document.cursor >= document.durable,
-        };
-        if !is_heard {
+        if document.is_news() {
             self.tell_of(HeldDocument { id: document.id, root });
         }
     }
@@ -233,8 +234,12 @@ impl Link {
                 let Some(document) = self.documents.get_mut(place) else { return };
                 document.talk().must_meet = true;
             }
-            // What it answers was closed meanwhile: it will hear of that, and close this one.
-            (_, Some(_)) => self.serving.is_over(number),
+            // What it answers was closed meanwhile: it will hear of that, and close this one. Until then it is a reason
+            // to open the document here.
+            (_, Some(_)) => {
+                self.serving.is_over(number);
+                self.offer(held.id, Some(held.root));
+            }
             (_, None) => {
                 self.serving.by_id.insert(held.id, number);
                 self.answer_or_offer(held);
@@ -283,7 +288,7 @@ impl Link {
         // What it has not heard is a reason to open the document again; else only what comes.
         if !is_told && may_read {
             document.saying = Saying::Due;
-            document.cursor = LogSeq::START;
+            document.is_unheard = true;
         }
         self.serving.to_close.extend(own);
     }
@@ -296,7 +301,7 @@ impl Link {
         let Some(document) = self.documents.get_mut(place) else { return };
         // It has closed the document, and this side has not: it shall hear that it can be had here.
         if !document.is_shared() && document.root != held.root {
-            document.cursor = LogSeq::START;
+            document.is_unheard = true;
             self.plan(now, place);
         }
     }
@@ -374,7 +379,7 @@ impl Link {
             Saying::Ready if document.durable >= document.end => {
                 self.serving.to_open.insert(place);
             }
-            Saying::Nothing if document.durable > document.cursor && may_read => {
+            Saying::Nothing if document.is_news() && may_read => {
                 if document.number.is_none() {
                     document.saying = Saying::Due;
                     self.serve(now, place);
@@ -392,10 +397,10 @@ impl Link {
     fn plan(&mut self, now: Millis, place: usize) {
         let Some(document) = self.documents.get(place) else { return };
         let due = document.offered_at.map_or(now, |at| at.plus(self.settings.news_ms));
-        self.serving.due.insert((due, place));
+        self.serving.look_again(due, place);
     }
 
-    /// Acts on documents that may be offered again.
+    /// Looks at documents whose time has come.
     pub(super) fn tick_serving(&mut self, now: Millis) {
         while let Some((due, place)) = self.serving.due.first().copied()
             && due <= now
@@ -438,6 +443,7 @@ impl Link {
         document.saying = Saying::Nothing;
         document.number = Some(number);
         document.cursor = document.end;
+        document.is_unheard = false;
         document.offered_at = Some(now);
         let held = HeldDocument { id: document.id, root: document.root };
         let answers = self.serving.live(&held.id);
@@ -452,6 +458,7 @@ impl Link {
     pub(super) fn say_news(&mut self, now: Millis, place: usize) {
         let Some(document) = self.documents.get_mut(place) else { return };
         document.cursor = document.end;
+        document.is_unheard = false;
         document.offered_at = Some(now);
         let held = HeldDocument { id: document.id, root: document.root };
         self.say(&Frame::News(held));

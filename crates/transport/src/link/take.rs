@@ -114,6 +114,7 @@ impl Link {
         let at = self.taking.at;
         let changes = std::mem::take(&mut self.taking.changes);
         let (mut held_back, mut is_evicted) = (0, false);
+        let pending_before = self.stats.pending_ops;
         let (mut refused, mut held) = (None, BTreeSet::new());
         for (change, state) in changes.iter().zip(&applied.states) {
             if state.is_applied() || matches!(state, OpState::AlreadySeen) {
@@ -141,6 +142,12 @@ impl Link {
                 self.stats.refused_ops += 1;
                 refused.get_or_insert_with(|| format!("change {} refused: {state:?}", change.digest()));
             }
+        }
+        if self.stats.pending_ops > pending_before
+            && let Some(document) = self.documents.get_mut(at).filter(|it| it.is_choosy)
+        {
+            // It builds on something that was not given, because this node did not take it by itself: it does now.
+            document.wants_past = true;
         }
         if held_back > 0 {
             self.stats.held_back_ops += held_back;

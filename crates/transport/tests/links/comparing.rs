@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use bft_json_crdt::json_crdt::Change;
-use gangline_transport::link::LinkNotice;
+use gangline_doc::LogSeq;
+use gangline_transport::link::{LinkInput, LinkNotice};
+use gangline_transport::session::SessionSettings;
 use gangline_wire::v2::Frame;
 use proptest::prelude::*;
 
-use crate::pair::{Pair, Writer, replica};
+use crate::pair::{Pair, Side, Writer, bring, replica};
 
 /// `authors` writers, who take turns and see each other's changes.
 fn history(authors: u8, count: usize) -> Vec<Change> {
@@ -79,6 +81,29 @@ fn covered_changes_are_passed_on_with_what_covers_them() {
     let mut second = Pair::new(relay, replica(3, None, &changes[..123]));
     second.talk();
     second.assert_level();
+}
+
+/// A link may hear late how long the log is. It once took the end that it knew for the end of a chain, and told a change
+/// without the one that vouches for it.
+#[test]
+fn a_covered_change_is_told_with_what_covers_it_however_late_that_is_known() {
+    let mut writer = Writer::new(10);
+    let settings = SessionSettings { send_ops_max: 1, batch_frames_max: 1, ..SessionSettings::default() };
+    let mut pair = Pair::new(replica(1, None, &[]), replica(2, None, &[]));
+    for n in 0..2 {
+        let replica = pair.sides[n].replica.clone();
+        pair.sides[n] = Side::with(n as u8 + 1, n == 0, replica, None, settings.clone(), false);
+    }
+    pair.talk();
+    let (covered, covering) = (writer.write("covered"), writer.write("covering"));
+    bring(&pair.sides[0].replica, &[covered.with_signature([0; 64]), covering]);
+    pair.sides[0].feed(LinkInput::Durable(0, LogSeq(1)));
+    pair.talk();
+    assert!(pair.sides[0].given().is_empty());
+    pair.sides[0].feed(LinkInput::Durable(0, LogSeq(2)));
+    pair.talk();
+    pair.assert_level();
+    assert_eq!(pair.sides[1].link.stats().bad_frames, 0);
 }
 
 #[test]
@@ -182,7 +207,7 @@ proptest! {
                 Step::Fork(who) => writers[who] = copies[who].clone(),
                 Step::Bring { to, percent } => {
                     let share = all.len() * percent / 100;
-                    crate::pair::bring(&sides[to], &all[..share]);
+                    bring(&sides[to], &all[..share]);
                 }
             }
         }

@@ -10,3 +10,4 @@ mod comparing;
 mod lies;
 mod pair;
 mod rights;
+mod serving;

@@ -11,12 +11,12 @@ use bft_json_crdt::{AuthorId, Digest};
 use bytes::Bytes;
 use gangline_doc::{LogSeq, OriginId, Replica, ReplicaSettings, SyncSource};
 use gangline_store::MemoryOpLog;
-use gangline_transport::PeerRights;
 use gangline_transport::link::{
-    Link, LinkDocument, LinkEffect, LinkInput, LinkNotice, LinkStart, answer, understand,
+    Link, LinkDocument, LinkEffect, LinkInput, LinkNotice, LinkStart, answer, look_up, understand,
 };
 use gangline_transport::session::{Applied, CloseReason, Millis, RawFrame, SessionSettings};
-use gangline_wire::v2::{Frame, decode};
+use gangline_transport::{Offer, PeerRights};
+use gangline_wire::v2::{Frame, HeldDocument, decode, encode};
 
 /// A document whose changes may hold several ops.
 #[add_crdt_fields]
@@ -70,6 +70,11 @@ pub(crate) struct Side {
     pub(crate) sent: Vec<Bytes>,
     pub(crate) notices: Vec<LinkNotice>,
     pub(crate) closed: Option<CloseReason>,
+    pub(crate) now: Millis,
+    /// Documents that the host was asked about. It wants none of them.
+    pub(crate) offered: Vec<Offer>,
+    /// What is kept and not served.
+    pub(crate) stored: Vec<HeldDocument>,
     is_receiving: bool,
 }
 
@@ -90,20 +95,53 @@ pub(crate) fn bring(replica: &Replica<Notes>, changes: &[Change]) {
     assert!(!batch.states.iter().any(|state| state.is_refused()), "{:?}", batch.states);
 }
 
+fn start(
+    n: u8,
+    is_dialer: bool,
+    channel: Option<[u8; 32]>,
+    document: LinkDocument,
+    hosts: bool,
+) -> LinkStart {
+    LinkStart {
+        origin: OriginId(1),
+        is_dialer,
+        nonce: [n; 32],
+        channel,
+        documents: vec![document],
+        opens_documents: true,
+        hosts,
+        credentials: Vec::new(),
+        records: Vec::new(),
+    }
+}
+
 impl Side {
     pub(crate) fn new(n: u8, is_dialer: bool, replica: Replica<Notes>, channel: Option<[u8; 32]>) -> Self {
-        let start = LinkStart {
-            origin: OriginId(1),
-            is_dialer,
-            nonce: [n; 32],
-            channel,
-            documents: vec![LinkDocument { place: 0, id: DOCUMENT, durable: replica.durable() }],
-            opens_documents: true,
-            hosts: false,
-            credentials: Vec::new(),
-            records: Vec::new(),
-        };
         let settings = SessionSettings { give_ops_max: 100, ..SessionSettings::default() };
+        Self::with(n, is_dialer, replica, channel, settings, false)
+    }
+
+    /// A node from before documents came and went.
+    pub(crate) fn old(n: u8, is_dialer: bool, replica: Replica<Notes>) -> Self {
+        let settings = SessionSettings::default();
+        let mut side = Self::with(n, is_dialer, replica, None, settings.clone(), false);
+        let document = LinkDocument { place: 0, id: DOCUMENT, durable: side.replica.durable() };
+        let start = LinkStart { opens_documents: false, ..start(n, is_dialer, None, document, false) };
+        side.link = Link::new(Millis(0), key(n), start, settings);
+        side
+    }
+
+    /// With a host, if it has one.
+    pub(crate) fn with(
+        n: u8,
+        is_dialer: bool,
+        replica: Replica<Notes>,
+        channel: Option<[u8; 32]>,
+        settings: SessionSettings,
+        hosts: bool,
+    ) -> Self {
+        let document = LinkDocument { place: 0, id: DOCUMENT, durable: replica.durable() };
+        let start = start(n, is_dialer, channel, document, hosts);
         Self {
             link: Link::new(Millis(0), key(n), start, settings),
             replica,
@@ -112,12 +150,15 @@ impl Side {
             sent: Vec::new(),
             notices: Vec::new(),
             closed: None,
+            now: Millis(0),
+            offered: Vec::new(),
+            stored: Vec::new(),
             is_receiving: false,
         }
     }
 
     pub(crate) fn feed(&mut self, input: LinkInput) {
-        self.link.handle(Millis(0), input);
+        self.link.handle(self.now, input);
     }
 
     /// Edits here, and tells the link that the log has grown.
@@ -143,6 +184,11 @@ impl Side {
 
     pub(crate) fn frames(&self, wanted: impl Fn(&Frame) -> bool) -> usize {
         self.sent.iter().filter(|bytes| wanted(&decode(bytes).unwrap())).count()
+    }
+
+    /// A frame comes, whoever sent it.
+    pub(crate) fn hear(&mut self, frame: &Frame) {
+        self.inbox.push_back(encode(frame).into());
     }
 
     /// Does what the link wants; returns what it sends.
@@ -194,11 +240,17 @@ impl Side {
                 }
                 LinkEffect::Notice(notice) => self.notices.push(notice),
                 LinkEffect::Close(reason) => self.closed = Some(reason),
-                LinkEffect::Learn(_)
-                | LinkEffect::Replied { .. }
-                | LinkEffect::Ping
-                | LinkEffect::Offer(_)
-                | LinkEffect::Catalog(_) => {}
+                LinkEffect::Offer(offers) => {
+                    self.offered.extend(offers);
+                    self.feed(LinkInput::Offered { later: Vec::new() });
+                }
+                LinkEffect::Catalog(query) => {
+                    let of =
+                        |bucket| self.stored.iter().filter(move |it| it.id.0[0] == bucket).copied().collect();
+                    let answer = look_up(of, query);
+                    self.feed(LinkInput::LookedUp(answer));
+                }
+                LinkEffect::Learn(_) | LinkEffect::Replied { .. } | LinkEffect::Ping => {}
             }
         }
     }
@@ -212,6 +264,17 @@ pub(crate) struct Pair {
 impl Pair {
     pub(crate) fn new(a: Replica<Notes>, b: Replica<Notes>) -> Self {
         Self { sides: [Side::new(1, true, a, None), Side::new(2, false, b, None)] }
+    }
+
+    /// As before, and both have a host.
+    pub(crate) fn hosting(a: Replica<Notes>, b: Replica<Notes>) -> Self {
+        let settings = SessionSettings::default;
+        Self {
+            sides: [
+                Side::with(1, true, a, None, settings(), true),
+                Side::with(2, false, b, None, settings(), true),
+            ],
+        }
     }
 
     /// Lets the two talk until they have nothing to say. `on_wire` may change what goes over it: who sends, and

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use gangline_transport::PeerRights;
 use gangline_transport::link::{LinkInput, LinkNotice};
-use gangline_transport::session::CloseReason;
+use gangline_transport::session::{CloseReason, SessionSettings};
 use gangline_wire::v2::Frame;
 
-use crate::pair::{Pair, Writer, key, replica};
+use crate::pair::{Pair, Side, Writer, key, replica};
 
 #[test]
 fn a_key_that_may_not_connect_is_told_why() {
@@ -58,6 +58,45 @@ fn what_a_trust_list_holds_back_comes_once_somebody_trusted_builds_on_it() {
     pair.talk();
     pair.assert_level();
     assert_eq!(pair.durable()[1].0, 4);
+}
+
+/// It was left out when the two met, so the sender does not remember it one by one. It once told what builds on it alone,
+/// which then waited until the link was given up.
+#[test]
+fn what_was_left_out_at_first_comes_once_somebody_trusted_builds_on_it() {
+    let (mut trusted, mut stranger) = (Writer::new(10), Writer::new(11));
+    let trust: BTreeSet<_> = [trusted.key.author(), key(2).author()].into();
+    let first = [trusted.write("mine"), stranger.write("strange")];
+    let mut pair = Pair::new(replica(1, None, &first), replica(2, Some(trust), &[]));
+    pair.talk();
+    assert_eq!(pair.durable()[1].0, 1);
+    trusted.see(&first[1..]);
+    let builds_on = trusted.write("on what is strange");
+    pair.sides[0].bring(&[builds_on]);
+    pair.talk();
+    pair.assert_level();
+    assert_eq!(pair.durable()[1].0, 3);
+}
+
+/// One that is vouched for by a later one waits for that; where that one has to be given with a stranger's, both are. It once
+/// went alone, without any proof, and was refused.
+#[test]
+fn what_waits_for_its_proof_is_given_with_it() {
+    let (mut trusted, mut stranger) = (Writer::new(10), Writer::new(11));
+    let trust: BTreeSet<_> = [trusted.key.author(), key(2).author()].into();
+    let mut pair = Pair::new(replica(1, None, &[trusted.write("mine")]), replica(2, None, &[]));
+    // It takes in frame by frame, as one does to which they come one by one.
+    let settings = SessionSettings { batch_frames_max: 1, ..SessionSettings::default() };
+    pair.sides[1] = Side::with(2, false, replica(2, Some(trust), &[]), None, settings, false);
+    pair.talk();
+    let first = trusted.write("covered");
+    let strange = stranger.write("strange");
+    trusted.see(std::slice::from_ref(&strange));
+    let last = trusted.write("on both");
+    pair.sides[0].bring(&[first.with_signature([0; 64]), strange, last]);
+    pair.talk();
+    pair.assert_level();
+    assert_eq!((pair.durable()[1].0, pair.sides[1].link.stats().bad_frames), (4, 0));
 }
 
 #[test]
