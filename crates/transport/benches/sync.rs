@@ -144,12 +144,7 @@ impl Node {
     }
 
     fn put(&self, value: &str) {
-        let result = self.replica.edit(0, |editor| {
-            let op = editor.base().doc.notes.put("key", value);
-            editor.record(op);
-            Ok::<_, Infallible>(())
-        });
-        drop(result.expect("a good edit"));
+        put_in(&self.replica, value);
     }
 }
 
@@ -335,6 +330,86 @@ async fn idle(is_v2: bool) {
     }
 }
 
+/// What sessions take and do on which many documents are open and nothing happens; and how long an edit of one of them
+/// takes from node to node.
+async fn many_documents(count: u32) {
+    let resident_kib = || -> Option<f64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let (here, there) = (node(SIGNED, &[], true).await, node(SIGNED, &[], true).await);
+    let mut replicas = Vec::new();
+    for n in 0..count {
+        let mut id = [9; 32];
+        id[..4].copy_from_slice(&n.to_le_bytes());
+        for of in [&here, &there] {
+            let settings = ReplicaSettings { document: DocumentId(id), ..ReplicaSettings::default() };
+            let log = Arc::new(MemoryOpLog::new());
+            let replica: Replica<Notes> = Replica::open(make_keypair(), log, settings).expect("it opens");
+            of.transport.open_document(Arc::new(replica.clone())).expect("there is room");
+            replicas.push(replica);
+        }
+        // So that they differ at first.
+        put_in(&replicas[replicas.len() - 2], "one op");
+    }
+    let until_live = |wanted: usize| {
+        let there = there.transport.clone();
+        async move {
+            let is_live =
+                |peer: &gangline_transport::PeerStatus| peer.state == gangline_transport::PeerState::Live;
+            while there.peers().peers.iter().filter(|peer| is_live(peer)).count() < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let (start, before) = (Instant::now(), cpu());
+    there.dial(&here);
+    until_live(1).await;
+    let name = format!("v2: {count} documents: first sync, one op in each");
+    println!("{name:<44} {:>9.1} ms, {:.2} s CPU of both", start.elapsed().as_secs_f64() * 1e3, cpu() - before);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let sessions = 20;
+    let before = resident_kib();
+    let start = Instant::now();
+    for _ in 0..sessions {
+        there.dial(&here);
+    }
+    until_live(1 + sessions).await;
+    let took = start.elapsed().as_secs_f64() * 1e3 / sessions as f64;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    if let (Some(before), Some(after)) = (before, resident_kib()) {
+        let each = (after - before) / (2.0 * sessions as f64);
+        let name = format!("v2: {count} documents: one end of a session");
+        println!("{name:<44} {each:>9.1} KiB, {:.0} B each; {took:.1} ms to meet", each * 1024.0 / f64::from(count));
+    }
+    let before = cpu();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    println!("{:<44} {:>9.2} s CPU in 5 s", format!("v2: {count} documents: {} sessions idle", 1 + sessions), cpu() - before);
+    let (tell, mut told) = watch::channel(LogSeq::START);
+    let subscription = replicas[1].subscribe(Box::new(move |seq| {
+        tell.send_replace(seq);
+    }));
+    let mut times = Vec::new();
+    for n in 0..EDITS {
+        let start = Instant::now();
+        put_in(&replicas[0], &format!("{n}"));
+        reaches(&mut told, n + 2).await;
+        times.push(start.elapsed());
+    }
+    drop(subscription);
+    report(&format!("v2: {count} documents: an edit of one"), times);
+}
+
+fn put_in(replica: &Replica<Notes>, value: &str) {
+    let result = replica.edit(0, |editor| {
+        let op = editor.base().doc.notes.put("key", value);
+        editor.record(op);
+        Ok::<_, Infallible>(())
+    });
+    drop(result.expect("a good edit"));
+}
+
 /// How fast a replica takes in what peers send, on all cores.
 fn ingest(what: &str, document: DocumentId, changes: &[Change], batch: usize) {
     let settings = ReplicaSettings { document, ..ReplicaSettings::default() };
@@ -360,6 +435,8 @@ fn main() {
     runtime.expect("a runtime").block_on(async {
         idle(false).await;
         idle(true).await;
+        many_documents(50).await;
+        many_documents(1_000).await;
         naive().await;
         relay(false).await;
         relay(true).await;

@@ -215,10 +215,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
     /// What has happened to documents.
     fn hear(&mut self, news: News) {
         for (document, Closed { held, durable }) in news.closed {
-            self.feed(LinkInput::Closed { document, root: held.root, durable });
+            self.feed(LinkInput::Closed { document, held, durable });
         }
         for place in news.opened {
-            // It may be closed again: then that is in the mailbox.
+            // It may be closed again: then the link will hear of that, and of nothing before.
             let document = self.hub.document(place);
             let opened = document.map(|it| LinkDocument { place, id: it.id, durable: it.source.durable() });
             if let Some(opened) = opened {

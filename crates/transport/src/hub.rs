@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bft_json_crdt::{Change, Digest, DocumentId, Keypair};
+use bft_json_crdt::{Change, DocumentId, Keypair};
 use gangline_doc::{OriginId, SyncSource, Ticket};
 use gangline_wire::limits::DOCUMENTS_MAX;
 use gangline_wire::v2::HeldDocument;
@@ -164,15 +164,17 @@ impl Transport {
     }
 
     /// Serves a document no longer. Waits for a batch of it that is being applied at this moment; what else is on its way
-    /// from peers is dropped. Returns what the replica held, as [`root`](gangline_wire::v2::root) has it: the host's to
-    /// keep, for [`DocumentHost::stored`]. None if the document is not open.
+    /// from peers is dropped. Then `keep` gets what the replica held, before anybody hears that it is closed: the host's
+    /// to remember, for [`DocumentHost::stored`]. Returns whether the document was open.
     ///
     /// Peers that have not heard all of it are told, and may open it in turn.
-    pub fn close_document(&self, id: DocumentId) -> Option<Digest> {
-        let (document, root) = self.hub.served.close(&id, self.hub.settings.session.news_max)?;
+    pub fn close_document(&self, id: DocumentId, keep: impl FnOnce(HeldDocument)) -> bool {
+        let (served, many) = (&self.hub.served, self.hub.settings.session.news_max);
+        let Some(document) = served.close(&id, many, keep, || self.hub.kept.changed(&id)) else {
+            return false;
+        };
         self.hub.links.forget(document.place);
-        self.hub.kept.changed(&id);
-        Some(root)
+        true
     }
 
     /// Returns the place of a document that is open.

@@ -6,8 +6,12 @@
 //! ([`gangline_doc::SyncSource`]); this crate knows nothing of what is in a document. [`Transport::peers`] shows how
 //! it goes. Who may connect, a [`Gate`] says; what calls of peers do, a [`CallHandler`].
 //!
+//! Documents may come and go: [`Transport::open_document`], [`Transport::close_document`]. A [`DocumentHost`] keeps those
+//! that nobody has open, and opens them when a peer has something new.
+//!
 //! Read `link.rs` first, then `drive_link.rs`, which drives it over a socket, then `server.rs` and
-//! `rendezvous.rs`; for version 1, `session.rs` and `drive.rs`. [`Backoff`] and [`PeerUrl`] are pure.
+//! `rendezvous.rs`; for version 1, `session.rs` and `drive.rs`. Documents that come and go are in `link/serving.rs` and
+//! `served.rs`. [`Backoff`] and [`PeerUrl`] are pure.
 //!
 //! ```
 //! use gangline_transport::{Backoff, BackoffSettings, PeerUrl};

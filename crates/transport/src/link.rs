@@ -205,8 +205,8 @@ impl Link {
             | LinkInput::Stored(Err(error))
             | LinkInput::Entries(_, Err(error)) => self.close(CloseReason::StoreFailed { error }),
             LinkInput::Opened(LinkDocument { place, id, durable }) => self.opened(place, id, durable),
-            LinkInput::Closed { document, root, durable } => {
-                self.closed_here(now, document, root, durable);
+            LinkInput::Closed { document, held, durable } => {
+                self.closed_here(now, document, held, durable);
             }
             LinkInput::News(documents) => documents.into_iter().for_each(|held| self.tell_of(held)),
             LinkInput::ManyNews => self.show_catalog(),

@@ -106,18 +106,28 @@ impl Served {
         Ok(place)
     }
 
-    /// Returns the document with what it held at last. Waits for a batch that is being applied.
-    pub(crate) fn close(&self, id: &DocumentId, many: usize) -> Option<(Arc<Document>, Digest)> {
+    /// Returns the document. Waits for a batch that is being applied; then `keep` is told what it held at last, before
+    /// anybody hears that it is closed, and `gone` that it is not served any more.
+    pub(crate) fn close(
+        &self,
+        id: &DocumentId,
+        many: usize,
+        keep: impl FnOnce(HeldDocument),
+        gone: impl FnOnce(),
+    ) -> Option<Arc<Document>> {
         let document = self.document(self.place_of(id)?)?;
         *document.is_closed.write().unwrap_or_else(PoisonError::into_inner) = true;
-        let root = root(&document.source.survey().0);
+        let held = HeldDocument { id: *id, root: root(&document.source.survey().0) };
+        keep(held);
         let mut inner = self.write();
-        let place = inner.by_id.remove(id)?;
-        let document = inner.by_place.remove(&place)?;
-        let closed = Closed { held: HeldDocument { id: *id, root }, durable: document.source.durable() };
-        self.mailboxes.tell(|news| news.closed(place, closed, many));
+        // Of two that close it at once, one finds it here.
+        let document = inner.by_place.remove(&document.place)?;
+        inner.by_id.remove(id);
+        gone();
+        let closed = Closed { held, durable: document.source.durable() };
+        self.mailboxes.tell(|news| news.closed(document.place, closed, many));
         drop(inner);
-        Some((document, root))
+        Some(document)
     }
 
     /// A document by its place.

@@ -106,7 +106,7 @@ pub enum LinkInput {
         /// The document.
         document: usize,
         /// What it held at last.
-        root: Digest,
+        held: HeldDocument,
         /// How much of its log was durable.
         durable: LogSeq,
     },

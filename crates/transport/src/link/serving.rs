@@ -171,8 +171,9 @@ impl Link {
     }
 
     /// This side serves a document no longer.
-    pub(super) fn closed_here(&mut self, now: Millis, place: usize, root: Digest, durable: LogSeq) {
-        let Some(mut document) = self.documents.remove(place) else { return };
+    pub(super) fn closed_here(&mut self, now: Millis, place: usize, held: HeldDocument, durable: LogSeq) {
+        // One that was closed before this link has heard that it was open.
+        let Some(mut document) = self.documents.remove(place) else { return self.tell_of(held) };
         document.durable = document.durable.max(durable);
         self.serving.to_open.remove(&place);
         if let Some(number) = document.number {
@@ -192,7 +193,7 @@ impl Link {
             self.untaken(now);
         }
         if document.is_news() {
-            self.tell_of(HeldDocument { id: document.id, root });
+            self.tell_of(held);
         }
     }
 

@@ -475,7 +475,7 @@ impl Net {
         };
         let held = self.nodes[node].close(place);
         self.tell_stored(node);
-        self.mail(node, || LinkInput::Closed { document: place, root: held.root, durable });
+        self.mail(node, || LinkInput::Closed { document: place, held, durable });
     }
 
     pub(crate) fn edit(&mut self, node: usize, place: usize) {

@@ -155,6 +155,51 @@ fn a_host_without_room_is_asked_again() {
     assert_good(&net);
 }
 
+/// Of an empty document there is nothing to tell; that it can be had is news all the same to whoever has written in it and
+/// closed it.
+#[test]
+fn whoever_has_a_document_open_hears_of_what_was_written_in_passing_though_its_own_is_empty() {
+    let mut net = two();
+    net.open(0, document(1), true);
+    net.run(2_000);
+    net.nodes[1].wants.insert(document(1));
+    let place = net.open(1, document(1), true);
+    net.edit(1, place);
+    net.close(1, place);
+    net.run(3_000);
+    assert!(agree(&net, 1) && !net.nodes[0].vector(&document(1)).is_empty());
+    assert_good(&net);
+}
+
+/// The answer to a document finds it closed, and was to what it held some time ago.
+#[test]
+fn an_answer_that_comes_too_late_is_a_reason_to_open_the_document_again() {
+    let mut net = two();
+    net.delay_ms = (50, 50);
+    net.nodes[1].wants.insert(document(1));
+    let place = net.open(0, document(1), true);
+    net.edit(0, place);
+    net.run(1_000);
+    let other = net.nodes[1].place_of(&document(1)).unwrap();
+    assert!(agree(&net, 1));
+    net.close(1, other);
+    net.run(2_000);
+    net.nodes[1].wants.clear();
+    // It is opened there again, grows, and is closed at the moment at which it is opened here.
+    net.close(0, place);
+    net.run(2_000);
+    let place = net.open(0, document(1), true);
+    net.run(2_000);
+    net.edit(0, place);
+    net.run(2_000);
+    net.nodes[0].wants.insert(document(1));
+    net.close(0, place);
+    net.open(1, document(1), true);
+    net.run(3_000);
+    assert!(agree(&net, 1));
+    assert_good(&net);
+}
+
 /// A document of which there is nothing but an entry in the catalog.
 fn paper(n: u64, root: u8) -> HeldDocument {
     HeldDocument { id: DocumentId(Digest::of(&[&n.to_le_bytes()]).0), root: Digest([root; 32]) }

@@ -294,8 +294,9 @@ fn old_nodes_share_what_was_open_when_they_met() {
         let is_new = |bytes: &bytes::Bytes| (0x8f..=0x92).contains(&bytes[0]);
         assert!(pair.sides.iter().all(|side| !side.sent.iter().any(is_new)));
         // One that is closed: what comes of it is dropped, and nobody minds.
-        let (root, durable) = (Digest([0; 32]), pair.sides[1 - old].replica.durable());
-        pair.sides[1 - old].feed(LinkInput::Closed { document: 0, root, durable });
+        let (held, durable) =
+            (HeldDocument { id: DOCUMENT, root: Digest([0; 32]) }, pair.sides[1 - old].replica.durable());
+        pair.sides[1 - old].feed(LinkInput::Closed { document: 0, held, durable });
         let change = writer.write("too late");
         pair.sides[old].bring(std::slice::from_ref(&change));
         pair.talk();
@@ -307,6 +308,16 @@ fn old_nodes_share_what_was_open_when_they_met() {
     }
 }
 
+/// It may come and go before a link gets to hear of it: what grew meanwhile is news all the same.
+#[test]
+fn what_was_open_for_a_moment_only_is_told_of() {
+    let mut pair = met();
+    let durable = pair.sides[0].replica.durable();
+    pair.sides[0].feed(LinkInput::Closed { document: 7, held: held(1, 1), durable });
+    pair.talk();
+    assert_eq!(pair.sides[0].frames(|frame| *frame == Frame::News(held(1, 1))), 1);
+}
+
 /// The other side may still be giving when this side closes a document: what is on its way is dropped, and is a reason
 /// to open the document again.
 #[test]
@@ -314,8 +325,9 @@ fn what_is_on_its_way_to_a_closed_document_is_dropped_and_remembered() {
     let mut pair = met();
     let change = Writer::new(11).write("late");
     pair.sides[1].bring(std::slice::from_ref(&change));
-    let (root, durable) = (Digest([0; 32]), pair.sides[0].replica.durable());
-    pair.sides[0].feed(LinkInput::Closed { document: 0, root, durable });
+    let (held, durable) =
+        (HeldDocument { id: DOCUMENT, root: Digest([0; 32]) }, pair.sides[0].replica.durable());
+    pair.sides[0].feed(LinkInput::Closed { document: 0, held, durable });
     pair.talk();
     assert!(pair.sides.iter().all(|side| side.closed.is_none() && side.link.stats().bad_frames == 0));
     assert_eq!(pair.sides[0].replica.durable().0, 20);

@@ -119,7 +119,7 @@ impl Drop for Shown<'_> {
     }
 }
 
-async fn accept_all(listener: TcpListener, transport: Transport, stop: CancellationToken) {
+pub(crate) async fn accept_all(listener: TcpListener, transport: Transport, stop: CancellationToken) {
     loop {
         let (stream, addr) = tokio::select! {
             accepted = listener.accept() => accepted.expect("the listener works"),

@@ -6,8 +6,10 @@
     reason = "a test may panic"
 )]
 
+mod documents;
 mod garbage;
 mod harness;
+mod keeper;
 mod limits;
 mod nodes;
 mod rendezvous;
