@@ -350,13 +350,20 @@ impl Documents {
         let document = lock(&self.inner.live).remove(&id);
         let Some(document) = document else { return };
         let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let linked_root = links.and_then(|links| links.close_document(id));
         let this = self.clone();
         let shut = blocking(move || {
-            let (shown, ticket) = document.shown();
-            let root = linked_root.unwrap_or_else(|| held_root(&document));
-            let named = Named { id, name: shown.name.clone(), author: shown.author, root: Some(root) };
-            (this.inner.names.keep(named, shown.heads.is_empty()), ticket)
+            let mut kept = None;
+            // Peers hear that it is closed when its note is written: from then on they ask what is kept.
+            let mut keep = |root| {
+                let (shown, ticket) = document.shown();
+                let named = Named { id, name: shown.name.clone(), author: shown.author, root: Some(root) };
+                kept = Some((this.inner.names.keep(named, shown.heads.is_empty()), ticket));
+            };
+            let is_linked = links.is_some_and(|links| links.close_document(id, |held| keep(held.root)));
+            if !is_linked {
+                keep(held_root(&document));
+            }
+            kept.unwrap_or_else(|| (Ok(()), document.shown().1))
         });
         match shut.await {
             Ok((kept, ticket)) => {

@@ -12,7 +12,8 @@ use bft_json_crdt::{Digest, DocumentId};
 use gangline_doc::SyncSource;
 use gangline_transport::logs::{LogCaller, keep_coordinator};
 use gangline_transport::{
-    AcceptError, CallError, Identity, PING, PeerStatus, PeerUrl, PeersSnapshot, Transport, TransportSettings,
+    AcceptError, CallError, HeldDocument, Identity, PING, PeerStatus, PeerUrl, PeersSnapshot, Transport,
+    TransportSettings,
 };
 use http::Response;
 use tokio_util::sync::CancellationToken;
@@ -119,11 +120,12 @@ impl Links {
         }
     }
 
-    /// Exchanges a document no longer. Returns what was held of it, as peers compare it.
-    pub(crate) fn close_document(&self, id: DocumentId) -> Option<Digest> {
+    /// Exchanges a document no longer. `keep` gets what was held of it, as peers compare it, before they hear that it is
+    /// closed. Returns whether there was somebody who could have exchanged it. May block.
+    pub(crate) fn close_document(&self, id: DocumentId, keep: impl FnOnce(HeldDocument)) -> bool {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        live.as_ref().and_then(|live| live.transport.close_document(id))
+        live.as_ref().is_some_and(|live| live.transport.close_document(id, keep))
     }
 
     /// Ends all links and refuses new ones. Returns when the last session has said goodbye.

@@ -367,7 +367,11 @@ async fn many_documents(count: u32) {
     there.dial(&here);
     until_live(1).await;
     let name = format!("v2: {count} documents: first sync, one op in each");
-    println!("{name:<44} {:>9.1} ms, {:.2} s CPU of both", start.elapsed().as_secs_f64() * 1e3, cpu() - before);
+    println!(
+        "{name:<44} {:>9.1} ms, {:.2} s CPU of both",
+        start.elapsed().as_secs_f64() * 1e3,
+        cpu() - before
+    );
     tokio::time::sleep(Duration::from_millis(500)).await;
     let sessions = 20;
     let before = resident_kib();
@@ -381,11 +385,18 @@ async fn many_documents(count: u32) {
     if let (Some(before), Some(after)) = (before, resident_kib()) {
         let each = (after - before) / (2.0 * sessions as f64);
         let name = format!("v2: {count} documents: one end of a session");
-        println!("{name:<44} {each:>9.1} KiB, {:.0} B each; {took:.1} ms to meet", each * 1024.0 / f64::from(count));
+        println!(
+            "{name:<44} {each:>9.1} KiB, {:.0} B each; {took:.1} ms to meet",
+            each * 1024.0 / f64::from(count)
+        );
     }
     let before = cpu();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    println!("{:<44} {:>9.2} s CPU in 5 s", format!("v2: {count} documents: {} sessions idle", 1 + sessions), cpu() - before);
+    println!(
+        "{:<44} {:>9.2} s CPU in 5 s",
+        format!("v2: {count} documents: {} sessions idle", 1 + sessions),
+        cpu() - before
+    );
     let (tell, mut told) = watch::channel(LogSeq::START);
     let subscription = replicas[1].subscribe(Box::new(move |seq| {
         tell.send_replace(seq);

@@ -38,7 +38,7 @@ impl DocumentHost for Hosting {
         if offer.root.is_some() && known.as_ref().and_then(|known| known.root) == offer.root {
             return Offered::Declined;
         }
-        if known.is_none() && (!rights.write || self.documents.inner.names.all().len() >= DOCUMENTS_MAX) {
+        if known.is_none() && (!rights.write || self.documents.inner.names.len() >= DOCUMENTS_MAX) {
             return Offered::Declined;
         }
         match Arc::clone(&self.room).try_acquire_owned() {
@@ -51,9 +51,8 @@ impl DocumentHost for Hosting {
     }
 
     fn stored(&self, bucket: u8) -> Vec<HeldDocument> {
-        let named = self.documents.inner.names.all().into_iter();
-        let of_bucket = named.filter(|named| named.id.0.first() == Some(&bucket));
-        of_bucket.filter_map(|named| Some(HeldDocument { id: named.id, root: named.root? })).collect()
+        let roots = self.documents.inner.names.roots_of(bucket).into_iter();
+        roots.map(|(id, root)| HeldDocument { id, root }).collect()
     }
 }
 

@@ -115,6 +115,21 @@ impl Names {
         self.reading(|known| known.by_id.values().cloned().collect())
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.reading(|known| known.by_id.len())
+    }
+
+    /// What is held of those whose id begins with a byte, where that is known.
+    pub(crate) fn roots_of(&self, first: u8) -> Vec<(DocumentId, Digest)> {
+        let (mut from, mut to) = ([0; 32], [u8::MAX; 32]);
+        (from[0], to[0]) = (first, first);
+        self.reading(|known| {
+            let of_bucket = known.by_id.range(DocumentId(from)..=DocumentId(to));
+            of_bucket.filter_map(|(id, named)| Some((*id, named.root?))).collect()
+        })
+    }
+
     /// Remembers by which name a document was asked for.
     pub(crate) fn want(&self, id: DocumentId, name: &str) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
