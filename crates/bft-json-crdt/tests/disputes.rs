@@ -46,6 +46,10 @@ fn filled() -> (Replica, Vec<bft_json_crdt::Digest>) {
     (base, heads)
 }
 
+fn log_of(base: &Replica) -> Vec<Change> {
+    base.history(0, 1_000).iter().filter_map(|entry| base.change(&entry.digest)).collect()
+}
+
 fn job(base: &Replica, key: &str) -> JsonCrdt {
     base.doc.at("jobs").unwrap().at(key).unwrap()
 }
@@ -136,6 +140,82 @@ fn edits_in_what_the_source_removed_are_listed() {
     assert_eq!(disputes.iter().map(path).collect::<Vec<_>>(), ["jobs.j1"]);
     assert_eq!((disputes[0].shown.clone(), disputes[0].removals.len()), (None, 0));
     assert_eq!(disputes[0].hidden[0].value, JsonValue::from("mine"));
+}
+
+#[test]
+fn edits_that_left_no_value_in_what_the_source_removed_are_listed_too() {
+    let bob = Keypair::from_seed(&[2; 32]);
+    let (mut base, _) = filled();
+    let jobs = base.doc.at("jobs").unwrap();
+    let heads = base.heads();
+    let text = |text: &str| JsonValue::Text(text.to_owned());
+    follow(&mut base, &heads, |author| {
+        let row = |body| JsonValue::Object([("body".to_owned(), text(body))].into());
+        for (key, body) in [("cut", "all"), ("typed", ""), ("removed", "")] {
+            author.doc.at("jobs").unwrap().put(key, row(body)).keep().unwrap();
+        }
+    });
+    let heads = base.heads();
+    let log: Vec<Change> = log_of(&base);
+    let mut other = open(&bob);
+    assert!(other.apply_changes(log).states.iter().all(OpState::is_applied));
+    let body = |base: &Replica, key: &str| job(base, key).at("body").unwrap().as_text().unwrap();
+    let splice = |base: &mut Replica, key: &Keypair, job: &str, cut: usize, typed: &str| {
+        let text = body(base, job);
+        base.transact(key, |_| text.splice(0, cut, typed).into_iter().try_for_each(|op| op.keep())).unwrap()
+    };
+    let mut edits = splice(&mut base, &alice(), "cut", 3, "");
+    edits.extend(base.transact(&alice(), |_| jobs.at("removed").unwrap().remove("body").keep()).unwrap());
+    // Two people type into one text.
+    edits.extend(splice(&mut base, &alice(), "typed", 0, "A"));
+    edits.extend(splice(&mut other, &bob, "typed", 0, "B"));
+    let known = |change: &Change| !base.contains(&change.digest());
+    let from_bob: Vec<Change> = edits.iter().filter(|change| known(change)).cloned().collect();
+    let _ = base.apply_changes(from_bob);
+    let removals = follow(&mut base, &heads, |author| {
+        author.set_rank(Rank::Above);
+        for key in ["cut", "typed", "removed"] {
+            author.doc.at("jobs").unwrap().remove(key).keep().unwrap();
+        }
+    });
+    let disputes = base.disputes();
+    assert_eq!(disputes.iter().map(path).collect::<Vec<_>>(), ["jobs.cut", "jobs.removed", "jobs.typed"]);
+    assert_eq!((disputes[0].hidden.len(), &disputes[0].hidden[0].value), (1, &JsonValue::Null));
+    assert_eq!(disputes[2].hidden.len(), 2, "{:?}", disputes[2]);
+    // In any order, and out of a snapshot.
+    let mut late = open(&alice());
+    let mut changes: Vec<Change> = log_of(&base);
+    changes.retain(|change| !removals.contains(change) && !edits.contains(change));
+    let _ = late.apply_changes(changes);
+    let _ = late.apply_changes(removals);
+    let _ = late.apply_changes(edits);
+    assert_eq!(late.disputes(), disputes);
+    let opened = Replica::open(&alice(), &late.save().unwrap()).unwrap();
+    assert_eq!(opened.disputes(), disputes);
+}
+
+#[test]
+fn edits_in_what_was_removed_are_listed_until_a_put_has_seen_them() {
+    let (mut base, heads) = filled();
+    let name = job(&base, "j1").at("name").unwrap();
+    base.transact(&alice(), |_| name.set("mine").keep()).unwrap();
+    let removed = follow(&mut base, &heads, |author| {
+        author.set_rank(Rank::Above);
+        author.doc.at("jobs").unwrap().remove("j1").keep().unwrap();
+    });
+    // A put that has not seen them hides them, and they are still to be had.
+    follow(&mut base, &[removed[0].digest()], |author| {
+        author.set_rank(Rank::Above);
+        author.doc.at("jobs").unwrap().put("j1", json!({"name": "anew"})).keep().unwrap();
+    });
+    let disputes = base.disputes();
+    assert_eq!(disputes.iter().map(path).collect::<Vec<_>>(), ["jobs.j1"]);
+    assert_eq!(disputes[0].shown.as_ref().unwrap().value, json!({"name": "anew"}).into());
+    assert_eq!(disputes[0].hidden[0].value, JsonValue::from("mine"));
+    let jobs = base.doc.at("jobs").unwrap();
+    base.transact(&alice(), |_| jobs.put("j1", json!({})).keep()).unwrap();
+    assert_eq!(base.disputes(), []);
+    assert_eq!(job(&base, "j1").view(), json!({"name": "anew"}).into());
 }
 
 #[test]

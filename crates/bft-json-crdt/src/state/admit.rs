@@ -119,9 +119,12 @@ impl State {
                         OpState::AlreadySeen
                     } else {
                         places.push((at, digest));
-                        let is_proven = is_vouched || proof.may_enter(&digest);
-                        let arriving = Arriving { change, is_vouched };
-                        self.admit(arriving, is_proven, &mut batch, &mut outcome);
+                        // One that waited, and was refused with what it waited for, need not wait again.
+                        if !outcome.get(&digest).is_some_and(OpState::is_refused) {
+                            let is_proven = is_vouched || proof.may_enter(&digest);
+                            let arriving = Arriving { change, is_vouched };
+                            self.admit(arriving, is_proven, &mut batch, &mut outcome);
+                        }
                         OpState::MissingCausalDependencies
                     }
                 }

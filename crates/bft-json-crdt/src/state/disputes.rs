@@ -18,7 +18,8 @@ pub struct Dispute {
     pub path: Vec<PathSegment>,
     /// What it shows; none for an entry that is removed.
     pub shown: Option<Conflict>,
-    /// Values that lost, the next in order first; in a removed entry those that the removal had not seen.
+    /// Values that lost, the next in order first; in a removed entry those that the removal had not seen, and nulls for
+    /// edits inside that left no value of their own: somebody cut from a text, or removed something.
     pub hidden: Vec<Conflict>,
     /// Removals that lost against puts and edits inside, none of which has seen them. Their values are null.
     pub removals: Vec<Conflict>,
@@ -109,15 +110,16 @@ impl State {
         let map = self.nodes.map(map);
         let Some(state) = map.key(key) else { return Vec::new() };
         let mut lost: Vec<Made> = Vec::new();
-        let live = map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
-        for entry in live {
+        let live = || map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
+        let is_seen = |removal: &Made| {
+            let mut touches = live().flat_map(|entry| &entry.touches);
+            touches.any(|touch| has_seen(&self.history, touch.change, removal.change))
+        };
+        for entry in live() {
             let is_lost = |removal: &Made| {
                 !entry.removals_seen().contains(removal)
                     && self.has_seen_put(*removal, entry)
-                    && !entry
-                        .touches
-                        .iter()
-                        .any(|touch| has_seen(&self.history, touch.change, removal.change))
+                    && !is_seen(removal)
             };
             lost.extend(state.removals().last.iter().copied().filter(is_lost));
         }

@@ -83,11 +83,13 @@ impl State {
             let Some(state) = map_state.entry_mut(entry) else { continue };
             let mut gone = Vec::new();
             state.touches.retain(|touch| {
-                let goes = saw(touch.change) || touch.rank < work.rank;
-                if goes {
+                let is_seen = saw(touch.change);
+                let is_outranked = touch.is_outranked || touch.rank < work.rank;
+                if is_seen || is_outranked != touch.is_outranked {
                     gone.push(*touch);
                 }
-                !goes
+                touch.is_outranked = is_outranked;
+                !is_seen
             });
             map_state.note_touches(entry);
             dropped.push((entry, gone));
@@ -162,10 +164,11 @@ impl State {
                 let is_there = self.history.row(touch.change).status != Status::Undone;
                 if is_there
                     && !newer.iter().any(|later| has_seen(&self.history, later.change, touch.change))
-                    && !self.is_outranked(map, entry, touch.rank)
+                    && let is_outranked = self.is_outranked(map, entry, touch.rank)
                     && let Some(state) = self.nodes.map_mut(map).entry_mut(entry)
                 {
-                    state.touches.push(touch);
+                    state.touches.retain(|other| (other.change, other.rank) != (touch.change, touch.rank));
+                    state.touches.push(Touch { is_outranked, ..touch });
                     self.nodes.map_mut(map).note_touches(entry);
                 }
             }

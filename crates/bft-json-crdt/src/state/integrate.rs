@@ -148,10 +148,6 @@ impl<'a> Work<'a> {
         Made { change: self.change, place: self.place }
     }
 
-    fn touch(&self) -> Touch {
-        Touch { change: self.change, rank: self.rank }
-    }
-
     fn reader_at(&self, value: Slice) -> Reader<'a> {
         Reader::new(self.bytes.get(value.start as usize..).unwrap_or_default())
     }
@@ -531,16 +527,14 @@ impl State {
     }
 
     pub(crate) fn touch(&mut self, work: &mut Work<'_>, map: NodeIx, entry: u32) {
-        if self.is_outranked(map, entry, work.rank) {
-            return;
-        }
+        let is_outranked = self.is_outranked(map, entry, work.rank);
         let history = &self.history;
         let row = history.row(work.change);
         let same_branch = |other: ChangeIx| {
             let other = history.row(other);
             row.status == Status::Signed && other.status == Status::Signed && other.branch == row.branch
         };
-        let touch = work.touch();
+        let touch = Touch { change: work.change, rank: work.rank, is_outranked };
         let map_state = self.nodes.map_mut(map);
         if let Some(state) = map_state.entry_mut(entry) {
             state.touch(touch, same_branch);

@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     removals_seen: Option<Box<[Made]>>,
     /// Puts that no later one of at least their rank had seen.
     pub(crate) puts: SmallVec<[(Made, Rank); 1]>,
-    /// Puts and edits inside that no known removal had seen or outranks; without one the entry is gone.
+    /// Puts and edits inside that no known removal had seen; without one that none outranks the entry is gone.
     pub(crate) touches: SmallVec<[Touch; 2]>,
 }
 
@@ -32,6 +32,8 @@ pub(crate) struct Entry {
 pub(crate) struct Touch {
     pub(crate) change: ChangeIx,
     pub(crate) rank: Rank,
+    /// A removal outranks it: it does not keep the entry, and is kept to be told of.
+    pub(crate) is_outranked: bool,
 }
 
 /// What a map knows of one key.
@@ -163,10 +165,10 @@ impl Map {
         let Some(at) = self.entries.get(entry as usize) else { return };
         let Some(state) = self.keys.get_mut(&at.key) else { return };
         let is_listed = state.live.as_slice(&self.many).contains(&entry);
-        match (at.touches.is_empty(), is_listed) {
-            (true, true) => state.live.remove(entry, &mut self.many),
-            (false, false) => state.live.push(entry, &mut self.many),
-            (true, false) | (false, true) => {}
+        match (at.is_live(), is_listed) {
+            (false, true) => state.live.remove(entry, &mut self.many),
+            (true, false) => state.live.push(entry, &mut self.many),
+            (false, false) | (true, true) => {}
         }
     }
 
@@ -207,6 +209,11 @@ impl Entry {
         self.removals_seen.as_deref() == Some(removals)
     }
 
+    /// Whether anything keeps it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.touches.iter().any(|touch| !touch.is_outranked)
+    }
+
     /// Whether it was given up before the snapshot that it comes from.
     pub(crate) fn is_nameless(&self) -> bool {
         self.removals_seen.is_none()
@@ -216,7 +223,8 @@ impl Entry {
     /// suffices.
     pub(crate) fn touch(&mut self, touch: Touch, same_branch: impl Fn(ChangeIx) -> bool) {
         self.touches.retain(|other| {
-            other.rank != touch.rank || other.change != touch.change && !same_branch(other.change)
+            (other.rank, other.is_outranked) != (touch.rank, touch.is_outranked)
+                || other.change != touch.change && !same_branch(other.change)
         });
         self.touches.push(touch);
     }

@@ -209,17 +209,32 @@ impl State {
         live
     }
 
-    /// Values in removed entries that no removal of the key had seen: edits that a removal outranks.
+    /// Edits in removed entries that no removal of the key had seen, nor a put of another entry of it: edits that a removal
+    /// outranks. Their values; nulls for the last ones that left none.
     fn outranked_edits(&self, map: NodeIx, key: &str) -> Vec<Conflict> {
         let known = self.nodes.map(map);
         let Some(state) = known.key(key) else { return Vec::new() };
-        let removals = state.removals().lists().concat();
+        let removals: Vec<ChangeIx> =
+            state.removals().lists().concat().into_iter().map(|made| made.change).collect();
         let mut found = Vec::new();
-        let is_unseen = |change: ChangeIx| {
-            !removals.iter().any(|removal| has_seen(&self.history, removal.change, change))
-        };
-        for (_, entry) in known.entries_of(key).filter(|(_, entry)| entry.touches.is_empty()) {
-            found.extend(self.unseen_edits(entry.node, &is_unseen));
+        for (number, entry) in known.entries_of(key).filter(|(_, entry)| !entry.is_live()) {
+            let others = known.entries_of(key).filter(|(other, _)| *other != number);
+            let puts = others.flat_map(|(_, other)| other.puts.iter().map(|(put, _)| put.change));
+            let seen_by: Vec<ChangeIx> = removals.iter().copied().chain(puts).collect();
+            let is_unseen =
+                |change: ChangeIx| !seen_by.iter().any(|later| has_seen(&self.history, *later, change));
+            let of_entry = self.unseen_edits(entry.node, &is_unseen);
+            let unseen =
+                || entry.touches.iter().map(|touch| touch.change).filter(|change| is_unseen(*change));
+            // Only the last ones: which of those before are still known depends on what came when.
+            let is_last = |change: &ChangeIx| {
+                !unseen().any(|later| later != *change && has_seen(&self.history, later, *change))
+            };
+            let last = unseen().filter(is_last).map(|change| Made { change, place: 0 });
+            let without_value = last.map(|made| self.conflict(made, Rank::Edit, JsonValue::Null));
+            let is_new = |edit: &Conflict| of_entry.iter().all(|known| known.digest != edit.digest);
+            found.extend(without_value.filter(is_new));
+            found.extend(of_entry);
         }
         found.sort_by_key(|conflict| (Reverse(conflict.lamport), conflict.author, conflict.digest));
         found

@@ -205,6 +205,22 @@ mod tests {
         assert_eq!(looked_at(&[unsigned(&alice), elsewhere], &[]), [1]);
     }
 
+    #[test]
+    fn what_was_refused_with_what_it_waited_for_does_not_wait_again() {
+        let first = change(&key(2), None, 0, DOCUMENT);
+        // It names another author's change as its own author's previous one, and is covered by what comes next.
+        let foreign = change(&key(1), Some(&first), 1, DOCUMENT);
+        let next = change(&key(1), Some(&foreign), 2, DOCUMENT);
+        let checker = Checker::default();
+        let mut state = State::new(DOCUMENT, key(9).author(), LwwRegisterCrdt::<bool>::describe);
+        let _ = state.apply(checker.check_new(vec![foreign.clone()], &[]));
+        assert_eq!(state.queue().stats().len, 1);
+        let batch = state.apply(checker.check_covered(vec![first, foreign, next.clone()], &[false; 3]));
+        assert!(batch.states[1].is_refused(), "{:?}", batch.states);
+        let waiting: Vec<Digest> = state.queue().digests();
+        assert_eq!(waiting, [next.digest()]);
+    }
+
     /// The rule, word by word: an own valid signature, or an authentic change of the same author that names it.
     fn authentic(checked: &[CheckedChange], known: &[bool]) -> BTreeSet<Digest> {
         let new =

@@ -5,8 +5,9 @@
 //! element: 1 count, 2 parent + 1, 3 side, 4 element of a place + 1, 5 count of deletions, 6 deletions; 7 count
 //! and 8 numbers of the order; of moves: 9 count of elements, 10 element, 11 count, 12 to 15 change, place, rank and
 //! place in the list. Of maps: 1 count of entries, 2 their keys' lengths and 3 bytes, 4 count, 5 and 6 removals seen
-//! (of one that was given up the change is 2^32 - 1), 7 count, 8, 9 and 10 puts, 11 count, 12 and 13 touches; 14 count
-//! of keys, 15 length, 16 bytes, and three times count, change and place of removals.
+//! (of one that was given up the change is 2^32 - 1), 7 count, 8, 9 and 10 puts, 11 count, 12 and 13 touches (of one
+//! that a removal outranks the rank + 3); 14 count of keys, 15 length, 16 bytes, and three times count, change and
+//! place of removals.
 
 use super::{GIVEN_UP_MAX, NO_CHANGE, Renumbering, Section, SnapshotError, Table};
 use crate::columns::{Bytes, ColumnError, Columns, Cursor, Deflater, put_bytes_column, unzigzag, zigzag};
@@ -23,11 +24,20 @@ use crate::state::nodes::{NodeIx, Write};
 
 /// Deeper than any document grows: the limits on where an edit is made and on what it brings together.
 const DEPTH_MAX: usize = 4 * VALUE_DEPTH_MAX;
+/// A touch that a removal outranks has so much added to its rank.
+const RANKS: u8 = 3;
 /// No counter gets further: changes are numbered in 32 bits, and no op adds more than 64.
 const COUNT_MAX: u128 = 1 << 120;
 
 fn rank(cursor: &mut Cursor<'_>) -> Result<Rank, ColumnError> {
     Rank::from_byte(cursor.next_up_to(2)? as u8).map_err(|_| cursor.bad("no rank"))
+}
+
+/// The rank of a touch, and whether a removal outranks it.
+fn touched(cursor: &mut Cursor<'_>) -> Result<(Rank, bool), ColumnError> {
+    let byte = cursor.next_up_to(usize::from(2 * RANKS - 1))? as u8;
+    let rank = Rank::from_byte(byte % RANKS).map_err(|_| cursor.bad("no rank"))?;
+    Ok((rank, byte >= RANKS))
 }
 
 /// The number of a change.
@@ -341,7 +351,7 @@ impl State {
                 table.push(11, entry.touches.len() as u64);
                 for touch in &entry.touches {
                     table.push(12, numbers.change(touch.change));
-                    table.push(13, touch.rank as u8);
+                    table.push(13, touch.rank as u8 + if touch.is_outranked { RANKS } else { 0 });
                 }
             }
             let all = map.keys();
@@ -414,7 +424,8 @@ impl State {
                 }
                 for _ in 0..touches.next_count(&mut touches_left)? {
                     let change = change(&mut touch_change, history)?;
-                    new.touches.push(Touch { change, rank: rank(&mut touch_rank)? });
+                    let (rank, is_outranked) = touched(&mut touch_rank)?;
+                    new.touches.push(Touch { change, rank, is_outranked });
                 }
                 map.note_touches(entry);
             }
