@@ -7,7 +7,8 @@ import { at, partsOf, patchOf, pathOf } from "/assets/paper.js";
 const KEPT = 50;
 
 const WORDS = {
-  applied: "applied", same: "the same on both sides", merged: "merged", prevails: "conflict: the database's shows",
+  applied: "applied", same: "the same on both sides", merged: "merged",
+  stranded: "merged; what people wrote stands where the text around it is deleted", prevails: "conflict: the database's shows",
   gives_way: "conflict: the document's shows", both: "conflict: to be chosen", deleted: "conflict: deleted in the database",
   revived: "conflict: deleted in the document", dropped: "dropped",
 };

@@ -1,5 +1,7 @@
 //! From what the database changed to signed changes: by the source's author, at chosen heads, the same bytes everywhere.
 
+use std::ops::Range;
+
 use bft_json_crdt::json_crdt::{EditError, JsonCrdt, SignError};
 use bft_json_crdt::op::Rank;
 use bft_json_crdt::{BaseCrdt, Change, Digest, JsonValue, Keypair};
@@ -12,14 +14,17 @@ use crate::mapping::Mode;
 use crate::path::Path;
 use crate::rows::Rows;
 use crate::schema::Shape;
+use crate::text::{Splice, splices};
 
 /// Edits of one change take about as many bytes at most; a row is never cut.
 const PART_BYTES: usize = 1 << 20;
+/// What an op takes besides its content: names, mostly.
+const OP_BYTES: usize = 48;
 /// Of a hash of 64 bits so many are left out: what remains is far more than a batch has ops, and far less than there are
 /// numbers.
 const NUMBERS_KEPT: u32 = 28;
-/// Edits of one change.
-const PART_EDITS: usize = 16_384;
+/// Ops of one change.
+const PART_OPS: usize = 16_384;
 
 /// A source: its key, and what the database says of one root.
 #[derive(Clone, Copy)]
@@ -113,7 +118,7 @@ pub fn reconcile(
     let tracked = tracking_ref(base, source.keypair);
     let author = base.author_at(&tracked, source.keypair.author())?;
     let content = author.doc.view();
-    if let (Some(known), Some(found)) = (version_of(&content), rows.version)
+    if let (Some(known), Some(found)) = (newest(base, &tracked, &content), rows.version)
         && found < known
         && !accepts_older
     {
@@ -139,11 +144,20 @@ pub fn reconcile(
         let (ops, bytes) = sizes(&changes);
         return Ok(Reconciled { edits, changes, heads, dropped, ops, bytes });
     }
-    let mut reconciled =
-        author_edits(author, source, &layout, to_do, (false, numbers_apart(&heads, &layout, rows)))?;
+    let apart = numbers_apart(&heads, &layout, rows);
+    let mut reconciled = author_edits(author, source, &layout, to_do, (false, apart))?;
     reconciled.dropped = dropped;
     reconciled.edits = edits;
     Ok(reconciled)
+}
+
+/// The newest version that a document has followed: of several batches on one base each has its own.
+fn newest(base: &BaseCrdt<JsonCrdt>, tracked: &[Digest], content: &JsonValue) -> Option<i64> {
+    if tracked.len() < 2 {
+        return version_of(content);
+    }
+    let past = tracked.iter().filter_map(|head| base.at(&[*head]).ok());
+    past.filter_map(|past| version_of(&past.doc.view())).max()
 }
 
 /// What a mirror's edit takes away from people: what it changes although the database did not, or although people had
@@ -213,7 +227,9 @@ fn author_edits(
     (is_first, numbers_apart): (bool, u64),
 ) -> Result<Reconciled, ReconcileError> {
     author.skip_op_numbers(numbers_apart);
-    let parts = parts(&edits);
+    let typed: Vec<Vec<Splice>> = edits.iter().map(splices_of).collect();
+    let each: Vec<Size> = edits.iter().zip(&typed).map(|(edit, typed)| size_of(edit, typed)).collect();
+    let parts = parts(&edits, &each);
     let count = parts.len();
     let mut changes = Vec::new();
     for (at, part) in parts.into_iter().enumerate() {
@@ -222,12 +238,14 @@ fn author_edits(
             author.declare_source(source.document).keep()?;
         }
         let set_rank = |rank: Rank| author.set_rank(rank);
-        let hand = Hand::Source { layout, set_rank: &set_rank };
         if count > 1 {
             let left = JsonValue::Integer((count - at - 1) as i128);
+            let hand = Hand::Source { layout, set_rank: &set_rank, splices: &[] };
             apply(&author.doc, &Edit::Own(BATCH, left), &hand)?;
         }
-        part.iter().try_for_each(|edit| apply(&author.doc, edit, &hand))?;
+        for (edit, splices) in edits.iter().zip(&typed).take(part.end).skip(part.start) {
+            apply(&author.doc, edit, &Hand::Source { layout, set_rank: &set_rank, splices })?;
+        }
         changes.extend(author.commit(source.keypair)?);
     }
     let (ops, bytes) = sizes(&changes);
@@ -241,21 +259,34 @@ fn sizes(changes: &[Change]) -> (usize, usize) {
     (ops, changes.iter().map(|change| change.bytes().len() + change.signature().len()).sum())
 }
 
+/// What an edit takes in a change, roughly.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    ops: usize,
+    bytes: usize,
+}
+
 /// Cuts edits where a row ends, when enough of them have gathered.
-fn parts(edits: &[Edit]) -> Vec<&[Edit]> {
+fn parts(edits: &[Edit], sizes: &[Size]) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (at, edit) in edits.iter().enumerate() {
-        let size = size_of(edit);
-        let begins_row =
-            at == 0 || row_of(edit).is_none() || row_of(edit) != edits.get(at - 1).and_then(row_of);
-        if at > start && begins_row && (bytes + size > PART_BYTES || at - start >= PART_EDITS) {
-            parts.extend(edits.get(start..at));
-            (start, bytes) = (at, 0);
+    let mut start = 0;
+    let mut gathered = Size::default();
+    let rows = edits.chunk_by(|a, b| row_of(a).is_some() && row_of(a) == row_of(b));
+    let mut at = 0;
+    for row in rows {
+        let of_row = sizes.get(at..at + row.len()).unwrap_or_default();
+        let size = of_row.iter().fold(Size::default(), |sum, size| Size {
+            ops: sum.ops + size.ops,
+            bytes: sum.bytes + size.bytes,
+        });
+        if at > start && (gathered.bytes + size.bytes > PART_BYTES || gathered.ops + size.ops > PART_OPS) {
+            parts.push(start..at);
+            (start, gathered) = (at, Size::default());
         }
-        bytes += size;
+        gathered = Size { ops: gathered.ops + size.ops, bytes: gathered.bytes + size.bytes };
+        at += row.len();
     }
-    parts.extend(edits.get(start..).filter(|rest| !rest.is_empty()));
+    parts.push(start..at);
     parts
 }
 
@@ -266,15 +297,32 @@ fn row_of(edit: &Edit) -> Option<(&str, &str)> {
     }
 }
 
-fn size_of(edit: &Edit) -> usize {
+/// What changes in a text that is merged by character.
+fn splices_of(edit: &Edit) -> Vec<Splice> {
     match edit {
-        Edit::Write { new, .. } => 64 + new.as_ref().map_or(0, value_size),
-        Edit::Insert { row, .. } => {
-            64 + row.iter().map(|(name, value)| name.len() + value_size(value)).sum::<usize>()
+        Edit::Write { old: Some(JsonValue::String(old)), new: Some(JsonValue::Text(new)), .. } => {
+            splices(old, new)
         }
-        Edit::Own(_, value) => 64 + value_size(value),
-        Edit::Remove { .. } | Edit::AddList(_) | Edit::DropList(_) => 64,
+        _ => Vec::new(),
     }
+}
+
+fn size_of(edit: &Edit, splices: &[Splice]) -> Size {
+    let key = row_of(edit).map_or(0, |(_, key)| key.len());
+    let content = match edit {
+        Edit::Write { .. } if !splices.is_empty() => {
+            let ops = splices.len() * 2;
+            let typed: usize = splices.iter().map(|splice| splice.inserted.len()).sum();
+            return Size { ops, bytes: ops * OP_BYTES + typed };
+        }
+        Edit::Write { new, .. } => new.as_ref().map_or(0, value_size),
+        Edit::Insert { row, .. } => row.iter().map(|(name, value)| name.len() + value_size(value)).sum(),
+        Edit::Own(_, value) => value_size(value),
+        Edit::Remove { .. } | Edit::AddList(_) | Edit::DropList(_) => 0,
+    };
+    // Where a kind changes, what was there is removed first.
+    let ops = if matches!(edit, Edit::Write { .. }) { 2 } else { 1 };
+    Size { ops, bytes: OP_BYTES + key + content }
 }
 
 fn value_size(value: &JsonValue) -> usize {

@@ -10,10 +10,14 @@ use bft_json_crdt::{AuthorId, BaseCrdt, Digest, JsonValue};
 
 use crate::apply::{Hand, apply};
 use crate::diff::Edit;
-use crate::layout::{Layout, OWN};
+use crate::layout::{Layout, OWN, SEEN};
 use crate::mapping::Policy;
 use crate::path::Path;
 use crate::unsaved::at;
+
+mod lost_rows;
+
+use self::lost_rows::LostRows;
 
 /// Two sides of one field or row.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +32,7 @@ pub struct Conflict {
     pub mine: Option<JsonValue>,
     /// Whether the document shows the database's side.
     pub shows_theirs: bool,
-    /// Who wrote the other side.
+    /// Who wrote the other side; of a deletion that stands, who met it.
     pub author: AuthorId,
     /// The change that did.
     pub digest: Digest,
@@ -39,9 +43,9 @@ pub struct Conflict {
 pub enum ConflictKind {
     /// Both sides have set a field.
     Field,
-    /// The database has deleted a row that somebody has edited.
+    /// The database has deleted a row that somebody has edited. It may have put it anew since.
     Deleted,
-    /// Somebody has deleted a row that the database has changed.
+    /// Somebody has deleted a row that the database has changed. They may have put it anew since.
     Revived,
 }
 
@@ -57,61 +61,94 @@ impl ConflictKind {
     }
 }
 
-/// Returns the conflicts of a document, ascending by path. Sides that say the same are none. O(document).
+/// Returns the conflicts of a document, ascending by path: where several others have written, one for each value, the one
+/// that prevails first. Sides that say the same are none. O(document).
 #[must_use]
 pub fn conflicts(base: &BaseCrdt<JsonCrdt>) -> Vec<Conflict> {
     let source = base.source();
-    let mut found: Vec<Conflict> =
-        base.disputes().iter().filter_map(|dispute| conflict(base, source, dispute)).collect();
+    let mut found = Vec::new();
+    let disputes = base.disputes();
+    let mut lost_rows = LostRows::new(base, &disputes);
+    for dispute in &disputes {
+        let Some(path) = path_of(&dispute.path) else { continue };
+        match path.field() {
+            Some(_) => field_conflicts(source, path, dispute, &mut found),
+            None => row_conflicts(base, &mut lost_rows, path, dispute, &mut found),
+        }
+    }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
 
-fn conflict(base: &BaseCrdt<JsonCrdt>, source: Option<AuthorId>, dispute: &Dispute) -> Option<Conflict> {
-    let path = path_of(&dispute.path)?;
+fn field_conflicts(source: Option<AuthorId>, path: Path, dispute: &Dispute, found: &mut Vec<Conflict>) {
     let is_source = |value: &&Value| Some(value.author) == source;
-    if path.field().is_none() {
-        return row_conflict(base, path, dispute);
-    }
-    let shown = dispute.shown.as_ref()?;
+    let Some(shown) = &dispute.shown else { return };
     let all = || std::iter::once(shown).chain(&dispute.hidden);
     let theirs = all().find(is_source).unwrap_or(shown);
-    let mine = all().find(|value| !is_source(value) && value.digest != theirs.digest)?;
-    let is_same = theirs.value == mine.value;
-    (!is_same).then(|| Conflict {
-        path,
-        kind: ConflictKind::Field,
-        theirs: Some(theirs.value.clone()),
-        mine: Some(mine.value.clone()),
-        shows_theirs: theirs.digest == shown.digest,
-        author: mine.author,
-        digest: mine.digest,
-    })
-}
-
-fn row_conflict(base: &BaseCrdt<JsonCrdt>, path: Path, dispute: &Dispute) -> Option<Conflict> {
-    if let Some(lost) = dispute.removals.first() {
-        let theirs = at(&base.doc.view(), &path)?.clone();
-        let (author, digest) = (lost.author, lost.digest);
-        let kind = ConflictKind::Revived;
-        return Some(Conflict {
-            path,
-            kind,
-            theirs: Some(theirs),
-            mine: None,
-            shows_theirs: true,
-            author,
-            digest,
+    let first = found.len();
+    for mine in all().filter(|value| !is_source(value) && value.digest != theirs.digest) {
+        let is_listed = |known: &Conflict| known.mine.as_ref() == Some(&mine.value);
+        if theirs.value == mine.value || found.iter().skip(first).any(is_listed) {
+            continue;
+        }
+        found.push(Conflict {
+            path: path.clone(),
+            kind: ConflictKind::Field,
+            theirs: Some(theirs.value.clone()),
+            mine: Some(mine.value.clone()),
+            shows_theirs: theirs.value == shown.value,
+            author: mine.author,
+            digest: mine.digest,
         });
     }
-    let edit = dispute.hidden.first().filter(|_| dispute.shown.is_none())?;
-    // The row as those saw it who edited it.
-    let heads: Vec<Digest> = dispute.hidden.iter().map(|hidden| hidden.digest).collect();
-    let seen = base.at(&heads).ok()?;
-    let mine = at(&seen.doc.view(), &path)?.clone();
-    let (author, digest) = (edit.author, edit.digest);
-    let kind = ConflictKind::Deleted;
-    Some(Conflict { path, kind, theirs: None, mine: Some(mine), shows_theirs: true, author, digest })
+}
+
+/// A row that was removed on one side and edited on the other: it shows or not, and may have been put anew.
+fn row_conflicts(
+    base: &BaseCrdt<JsonCrdt>,
+    lost_rows: &mut LostRows<'_>,
+    path: Path,
+    dispute: &Dispute,
+    found: &mut Vec<Conflict>,
+) {
+    let source = base.source();
+    let is_source = |value: &Value| Some(value.author) == source;
+    // Rows beside the one that shows; all else that is hidden are edits in rows that were removed.
+    let is_row = |value: &&Value| matches!(value.value, JsonValue::Object(_));
+    let differs = |value: &&Value| dispute.shown.as_ref().is_some_and(|shown| shown.value != value.value);
+    let other = dispute.hidden.iter().filter(is_row).find(differs);
+    let lost = || dispute.hidden.iter().filter(|value| !is_row(value) || dispute.shown.is_none());
+    let shown = dispute.shown.as_ref().map(|shown| shown.value.clone());
+    let mut add = |kind, theirs, mine, shows_theirs, by: &Value| {
+        let (path, author, digest) = (path.clone(), by.author, by.digest);
+        found.push(Conflict { path, kind, theirs, mine, shows_theirs, author, digest });
+    };
+    if let (Some(other), Some(first)) = (other, &dispute.shown) {
+        let other_value = Some(other.value.clone());
+        match is_source(other) && !is_source(first) {
+            true => add(ConflictKind::Revived, other_value, shown, false, first),
+            false => add(ConflictKind::Revived, shown, other_value, true, other),
+        }
+        return;
+    }
+    // Two batches of the source on one base are no conflict.
+    if let Some(removal) = dispute.removals.iter().find(|removal| !is_source(removal)) {
+        return add(ConflictKind::Revived, shown, None, true, removal);
+    }
+    let by_people: Vec<&Value> = lost().filter(|value| !is_source(value)).collect();
+    if !by_people.is_empty() {
+        let rows = lost_rows.of(&path, &by_people);
+        for (row, by) in rows.into_iter().filter(|(row, _)| Some(row) != shown.as_ref()) {
+            add(ConflictKind::Deleted, shown.clone(), Some(row), true, by);
+        }
+    } else if let (Some(edit), Some(source)) = (lost().next(), source) {
+        // What the database changed gives way to somebody's deletion.
+        let followed = base.at(&base.last_of(&source)).ok();
+        let theirs = followed.and_then(|followed| at(&followed.doc.view(), &path).cloned());
+        if theirs.is_some() && theirs != shown {
+            add(ConflictKind::Revived, theirs, shown, false, edit);
+        }
+    }
 }
 
 /// The place of a dispute; none for what the document keeps for itself, and for what lies deeper than rows.
@@ -150,57 +187,93 @@ pub fn resolve(
     conflict: &Conflict,
     take: Take,
 ) -> Result<(), EditError> {
-    let side = match take {
-        Take::Theirs => &conflict.theirs,
-        Take::Mine => &conflict.mine,
+    let (side, takes_shown) = match take {
+        Take::Theirs => (&conflict.theirs, conflict.shows_theirs),
+        Take::Mine => (&conflict.mine, !conflict.shows_theirs),
     };
-    let path = conflict.path.clone();
-    let edits = match (conflict.kind, side) {
-        (ConflictKind::Field, Some(value)) => vec![overwrite(layout, path, value)],
-        (ConflictKind::Deleted, Some(row)) => vec![insert(layout, path, row)],
-        (ConflictKind::Deleted | ConflictKind::Field, None) => {
-            // The row comes back and goes again, by somebody who has seen all that was done to it.
-            let row = conflict.mine.clone().unwrap_or(JsonValue::Null);
-            vec![insert(layout, path.clone(), &row), Edit::Remove { path, old: row }]
+    let shown = if conflict.shows_theirs { &conflict.theirs } else { &conflict.mine };
+    let path = &conflict.path;
+    let edits = match (conflict.kind, side, shown) {
+        (ConflictKind::Field, Some(value), _) => return resolve_as(document, layout, conflict, value),
+        (ConflictKind::Field, None, _) => return Ok(()),
+        // It shows, and nothing but a removal was lost: whoever edits the row has seen that.
+        (ConflictKind::Revived, Some(_), Some(_)) if takes_shown && conflict.mine.is_none() => {
+            return touch(document, path);
         }
-        (ConflictKind::Revived, Some(row)) => confirm(layout, &path, row),
-        (ConflictKind::Revived, None) => {
-            let old = conflict.theirs.clone().unwrap_or(JsonValue::Null);
-            vec![Edit::Remove { path, old }]
+        // It shows, and edits in a row that was removed were lost: whoever puts the row has seen them.
+        (_, Some(_), Some(_)) if takes_shown && !is_two_rows(document, path) => {
+            vec![insert(layout, path, None)]
+        }
+        (_, Some(row), Some(old)) => vec![remove(path, old), insert(layout, path, Some(row))],
+        (_, Some(row), None) => vec![insert(layout, path, Some(row))],
+        (_, None, Some(old)) => vec![remove(path, old)],
+        // The row comes back without anything in it and goes again, by somebody who has seen all that was done to it.
+        (_, None, None) => vec![insert(layout, path, None), remove(path, &JsonValue::Null)],
+    };
+    edits.iter().try_for_each(|edit| apply(document, edit, &Hand::Person))
+}
+
+/// Resolves a conflict by a value of its own: of a field, or a row as an object. It may be what one of the sides has.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_as(
+    document: &JsonCrdt,
+    layout: &Layout,
+    conflict: &Conflict,
+    value: &JsonValue,
+) -> Result<(), EditError> {
+    let path = &conflict.path;
+    let edits = match path.field() {
+        Some(name) => {
+            let list = path.row().map(|(list, _)| list);
+            let field = layout.field(list, name);
+            let new = field.map_or_else(|| value.clone(), |field| field.content(value.clone()));
+            // Between null and a text the sides are of two kinds, and only a removal has seen both.
+            let clears = field.is_some_and(|field| field.policy == Policy::TextMerge);
+            let clear = clears.then(|| Edit::Write { path: path.clone(), old: None, new: None });
+            let write = Edit::Write { path: path.clone(), old: None, new: Some(new) };
+            clear.into_iter().chain([write]).collect()
+        }
+        None => {
+            let (list, key) = path.row().unwrap_or_default();
+            let old = document.at(list).and_then(|list| list.at(key)).map(|row| row.view());
+            let removed = old.map(|old| remove(path, &old));
+            removed.into_iter().chain([insert(layout, path, Some(value))]).collect::<Vec<_>>()
         }
     };
     edits.iter().try_for_each(|edit| apply(document, edit, &Hand::Person))
 }
 
-fn overwrite(layout: &Layout, path: Path, value: &JsonValue) -> Edit {
-    let list = path.row().map(|(list, _)| list);
-    let field = path.field().and_then(|field| layout.field(list, field));
-    let new = field.map_or_else(|| value.clone(), |field| field.content(value.clone()));
-    Edit::Write { path, old: None, new: Some(new) }
+/// Whether two rows are there under one key.
+fn is_two_rows(document: &JsonCrdt, path: &Path) -> bool {
+    let Some((list, key)) = path.row() else { return false };
+    let rows = document.at(list).and_then(|list| list.as_map());
+    rows.is_some_and(|rows| {
+        rows.conflicts(key).iter().any(|other| matches!(other.value, JsonValue::Object(_)))
+    })
 }
 
-fn insert(layout: &Layout, path: Path, row: &JsonValue) -> Edit {
+fn remove(path: &Path, old: &JsonValue) -> Edit {
+    Edit::Remove { path: path.clone(), old: old.clone() }
+}
+
+fn insert(layout: &Layout, path: &Path, row: Option<&JsonValue>) -> Edit {
     let mut fields = BTreeMap::new();
-    if let (JsonValue::Object(members), Some((list, _))) = (row, path.row()) {
+    if let (Some(JsonValue::Object(members)), Some((list, _))) = (row, path.row()) {
         for (name, value) in members {
             let field = layout.field(Some(list), name);
             let value = field.map_or_else(|| value.clone(), |field| field.content(value.clone()));
             fields.insert(name.clone(), value);
         }
     }
-    Edit::Insert { path, row: fields }
+    Edit::Insert { path: path.clone(), row: fields }
 }
 
-/// Sets one field of a row to what it is, so that somebody who has seen the removal has edited the row.
-fn confirm(layout: &Layout, path: &Path, row: &JsonValue) -> Vec<Edit> {
-    let (JsonValue::Object(members), Some((list, key))) = (row, path.row()) else { return Vec::new() };
-    let is_scalar =
-        |name: &str| layout.field(Some(list), name).is_some_and(|field| field.policy != Policy::TextMerge);
-    let field = members.iter().find(|(name, _)| is_scalar(name)).or_else(|| members.iter().next());
-    let write = field.map(|(name, value)| Edit::Write {
-        path: Path::of_field(Some((list, key)), name),
-        old: None,
-        new: Some(value.clone()),
-    });
-    write.into_iter().collect()
+/// Edits a row and leaves it as it is.
+fn touch(document: &JsonCrdt, path: &Path) -> Result<(), EditError> {
+    let (list, key) = path.row().unwrap_or_default();
+    let Some(row) = document.at(list).and_then(|list| list.at(key)) else { return Ok(()) };
+    row.put(SEEN, JsonValue::Null).keep()?;
+    row.remove(SEEN).keep()
 }

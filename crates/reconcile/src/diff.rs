@@ -12,7 +12,7 @@ use crate::layout::{GONE, LAYOUT, Layout, OWN, VERSION};
 use crate::mapping::Policy;
 use crate::path::Path;
 use crate::rows::{Row, Rows};
-use crate::schema::{Shape, TableShape};
+use crate::schema::{FieldShape, Shape, TableShape};
 
 /// One thing that is to be changed in a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,14 +62,17 @@ pub fn diff(shape: &Shape, layout: &Layout, base: &JsonValue, rows: &Rows) -> Ve
     }
     let is_bad = rows.bad.iter().any(|bad| bad.list.is_none());
     let was_gone = base.get(GONE) == Some(&JsonValue::Bool(true));
-    if rows.root.is_none() != was_gone && !is_bad {
-        edits.push(Edit::Own(GONE, JsonValue::Bool(!was_gone)));
+    // A root that cannot be read is there.
+    let is_gone = rows.root.is_none() && !is_bad;
+    if is_gone != was_gone {
+        edits.push(Edit::Own(GONE, JsonValue::Bool(is_gone)));
     }
-    if rows.root.is_none() && !is_bad {
+    if is_gone {
         // A root that was never there leaves no trace.
         return if members(base).is_some_and(|members| !members.is_empty()) { edits } else { Vec::new() };
     }
-    let mut differ = Differ { layout, edits };
+    let was = if has_layout { None } else { Layout::in_content(base) };
+    let mut differ = Differ { layout, was, edits };
     let deleted_at = layout.soft_delete.as_ref().and_then(|field| shape.root.field(field));
     let deleted = deleted_at.and_then(|at| rows.root.as_ref()?.get(at)).filter(|at| **at != JsonValue::Null);
     if let Some(deleted) = deleted {
@@ -93,6 +96,8 @@ pub fn diff(shape: &Shape, layout: &Layout, base: &JsonValue, rows: &Rows) -> Ve
 
 struct Differ<'a> {
     layout: &'a Layout,
+    /// What the document was so far, where that is something else.
+    was: Option<Layout>,
     edits: Vec<Edit>,
 }
 
@@ -188,8 +193,11 @@ impl Differ<'_> {
                 (Some((name, old)), Some((_, (field, new)))) => {
                     // The document's own are compared when it is saved.
                     let is_owned = field.policy == Policy::DocOwned;
-                    (!is_owned && !field.layout().is_same(old, new))
-                        .then(|| (name, Some(old), Some(field.layout().content(new.clone()))))
+                    let differs = !is_owned && !field.layout().is_same(old, new);
+                    (differs || self.changes_kind(at, field, old)).then(|| {
+                        let new = if differs { new } else { old };
+                        (name, Some(old), Some(field.layout().content(new.clone())))
+                    })
                 }
                 (None, None) => None,
             };
@@ -198,6 +206,17 @@ impl Differ<'_> {
                 self.edits.push(Edit::Write { path, old: old.cloned(), new });
             }
         }
+    }
+}
+
+impl Differ<'_> {
+    /// Whether a string is to be merged by character from now on, or no longer: that is another kind of value.
+    fn changes_kind(&self, at: Option<(&str, &str)>, field: &FieldShape, value: &JsonValue) -> bool {
+        let Some(was) = self.was.as_ref().filter(|_| matches!(value, JsonValue::String(_))) else {
+            return false;
+        };
+        let was = was.field(at.map(|(list, _)| list), &field.column);
+        was.is_some_and(|was| (was.policy == Policy::TextMerge) != (field.policy == Policy::TextMerge))
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) const VERSION: &str = "$version";
 pub(crate) const GONE: &str = "$gone";
 /// Holds how many parts of a batch are still to come.
 pub(crate) const BATCH: &str = "$batch";
+/// Is put into a row and removed again by somebody who says that it is right as it is.
+pub(crate) const SEEN: &str = "$seen";
 /// Begins the names that a document keeps for itself.
 pub(crate) const OWN: char = '$';
 

@@ -26,6 +26,7 @@ mod notice;
 mod patch;
 mod path;
 mod plan;
+mod reading;
 mod rows;
 mod save;
 mod schema;
@@ -36,7 +37,7 @@ mod unsaved;
 pub use batch::{
     Dropped, ReconcileError, Reconciled, Source, reconcile, save_mark, tracking_ref, version_of,
 };
-pub use conflicts::{Conflict, ConflictKind, Take, conflicts, resolve};
+pub use conflicts::{Conflict, ConflictKind, Take, conflicts, resolve, resolve_as};
 pub use diff::{Edit, diff};
 pub use door::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Visitor};
 pub use follower::{FollowEffect, FollowInput, FollowSettings, Follower};
@@ -47,6 +48,7 @@ pub use notice::{Notice, NoticeChange, Outcome, notice};
 pub use patch::{PatchError, edit, edits_of};
 pub use path::{BadPath, Path};
 pub use plan::{Plan, PlanEntry, plan};
+pub use reading::{Reading, read};
 pub use rows::{BadRow, Row, Rows, RowsBuilder, RowsDigest, TooLarge, check_key};
 pub use save::{SavePlan, SaveProblem, dangling, plan_save};
 pub use schema::{Column, ColumnKind, FieldShape, MappingMistake, Schema, Shape, TableSchema, TableShape};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bft_json_crdt::json_crdt::{EditKind, JsonCrdt};
+use bft_json_crdt::json_crdt::{Edit, EditKind, JsonCrdt, PathSegment};
 use bft_json_crdt::{BaseCrdt, Change, Digest, JsonValue};
 
 use crate::batch::version_of;
@@ -10,6 +10,8 @@ use crate::conflicts::{Conflict, ConflictKind, conflicts, path_of};
 use crate::layout::{BATCH, Layout};
 use crate::mapping::{Mode, Policy};
 use crate::path::Path;
+use crate::reading::read;
+use crate::text::splices;
 use crate::unsaved::{Unsaved, UnsavedKind, at, unsaved};
 
 /// What became of something that the database changed.
@@ -21,6 +23,8 @@ pub enum Outcome {
     Same,
     /// The characters of both sides are there.
     Merged,
+    /// The same, and what people wrote stands where the database has deleted the text around it.
+    Stranded,
     /// The database's value shows, and people's is kept as a conflict.
     Prevails,
     /// People's value shows, and the database's is kept as a conflict.
@@ -43,6 +47,7 @@ impl Outcome {
             Self::Applied => "applied",
             Self::Same => "same",
             Self::Merged => "merged",
+            Self::Stranded => "stranded",
             Self::Prevails => "prevails",
             Self::GivesWay => "gives_way",
             Self::Both => "both",
@@ -94,17 +99,17 @@ pub fn notice(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
     if Some(change.author()) != base.source() {
         return None;
     }
-    let after = base.at(&[change.digest()]).ok()?.doc.view();
-    if !matches!(after.get(BATCH), None | Some(JsonValue::Integer(0))) {
+    if left(base, change).is_some_and(|left| left != 0) {
         return None;
     }
+    let after = base.at(&[change.digest()]).ok()?.doc.view();
     let layout = Layout::in_content(&after)?;
     let parts = parts(base, change);
     let first = parts.last().unwrap_or(change);
     // What the source had seen: the rows before, and in a mirror what people had done since.
     let before_heads: Vec<Digest> = first.prev().into_iter().chain(first.deps().iter().copied()).collect();
     let before = base.at(&before_heads).ok()?.doc.view();
-    let live = base.doc.view();
+    let live = read(&layout, &after, base.doc.view());
     let edits_left = unsaved(&layout, &after, &live);
     let open = conflicts(base);
     let mut changes: Vec<NoticeChange> = Vec::new();
@@ -122,8 +127,12 @@ pub fn notice(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
                 (EditKind::Type | EditKind::Cut, _) => UnsavedKind::Text,
                 _ => UnsavedKind::Set,
             };
-            let outcome = outcome(&layout, &path, &open, &edits_left);
-            let before = at(&before, &path).cloned();
+            let mut outcome = outcome(&layout, &path, &open, &edits_left);
+            let [before, after, live] = [&before, &after, &live].map(|content| at(content, &path));
+            if outcome == Outcome::Merged && is_stranded([before, after, live]) {
+                outcome = Outcome::Stranded;
+            }
+            let before = before.cloned();
             changes.push(NoticeChange { path, kind, outcome, before });
         }
     }
@@ -133,28 +142,39 @@ pub fn notice(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
     Some(Notice { from, to, changes, unsaved_left: edits_left.len(), digest: change.digest() })
 }
 
+/// Whether people's characters stand at a place of a text where the database has deleted some.
+fn is_stranded(texts: [Option<&JsonValue>; 3]) -> bool {
+    let [Some(before), Some(after), Some(live)] = texts.map(|text| text.and_then(JsonValue::as_str)) else {
+        return false;
+    };
+    // Where what is gone has been, in the new text.
+    let (mut gained, mut lost) = (0, 0);
+    let mut gone = BTreeSet::new();
+    for splice in splices(before, after) {
+        let begin = splice.position + gained - lost;
+        gained += splice.inserted.chars().count();
+        lost += splice.removed;
+        if splice.removed > 0 {
+            gone.extend([begin, splice.position + splice.removed + gained - lost]);
+        }
+    }
+    let inserted = splices(after, live).into_iter().filter(|splice| !splice.inserted.is_empty());
+    inserted.into_iter().any(|splice| gone.contains(&splice.position))
+}
+
 fn edit_name(path: &Path) -> &str {
     path.row().map_or_else(|| path.field().unwrap_or_default(), |(list, _)| list)
 }
 
 /// The changes of a batch, the last one first.
 fn parts(base: &BaseCrdt<JsonCrdt>, last: &Change) -> Vec<Change> {
-    let left = |change: &Change| {
-        let content = base.at(&[change.digest()]).ok()?.doc.view();
-        if let Some(JsonValue::Integer(left)) = content.get(BATCH) { Some(*left) } else { None }
-    };
-    let is_marked = |change: &Change| {
-        base.effects(change).iter().any(|edit| {
-            matches!(edit.path.as_slice(), [bft_json_crdt::json_crdt::PathSegment::Key(name)] if name == BATCH)
-        })
-    };
     let mut parts = vec![last.clone()];
-    if !is_marked(last) {
+    if left(base, last).is_none() {
         return parts;
     }
     let mut expected = 1;
     while let Some(earlier) = parts.last().and_then(Change::prev).and_then(|prev| base.change(&prev)) {
-        if !is_marked(&earlier) || left(&earlier) != Some(expected) {
+        if left(base, &earlier) != Some(expected) {
             break;
         }
         expected += 1;
@@ -163,27 +183,42 @@ fn parts(base: &BaseCrdt<JsonCrdt>, last: &Change) -> Vec<Change> {
     parts
 }
 
+/// How many changes a part of a batch says are still to come; none in a change that is a batch by itself. It is what the
+/// change says, and not what stands in the document: others may write there.
+fn left(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<i128> {
+    let says = |edit: &Edit| match (edit.path.as_slice(), &edit.value) {
+        ([PathSegment::Key(name)], Some(JsonValue::Integer(left))) if name == BATCH => Some(*left),
+        _ => None,
+    };
+    base.effects(change).iter().find_map(says)
+}
+
 fn outcome(layout: &Layout, path: &Path, open: &[Conflict], edits_left: &[Unsaved]) -> Outcome {
     let list = path.row().map(|(list, _)| list);
     let policy = path.field().and_then(|field| layout.field(list, field)).map(|field| field.policy);
-    let is_row_of =
-        |conflict: &&Conflict| conflict.path.row() == path.row() && conflict.path.field().is_none();
+    let is_in_row = |other: &Path| path.row().is_some() && other.row() == path.row();
+    let is_row_of = |conflict: &&Conflict| is_in_row(&conflict.path) && conflict.path.field().is_none();
     let met = open
         .iter()
         .find(|conflict| conflict.path == *path)
         .or_else(|| open.iter().filter(is_row_of).find(|conflict| conflict.kind == ConflictKind::Revived));
-    match met.map(|conflict| conflict.kind) {
-        Some(ConflictKind::Deleted) => Outcome::Deleted,
-        Some(ConflictKind::Revived) => Outcome::Revived,
-        Some(ConflictKind::Field) => match (policy, met.is_some_and(|conflict| conflict.shows_theirs)) {
-            (Some(Policy::KeepBoth), _) => Outcome::Both,
-            (_, true) => Outcome::Prevails,
-            (_, false) => Outcome::GivesWay,
-        },
+    match met.map(|conflict| (conflict.kind, conflict.shows_theirs)) {
+        Some((ConflictKind::Deleted, _)) => Outcome::Deleted,
+        Some((ConflictKind::Revived, true)) => Outcome::Revived,
+        Some((ConflictKind::Field, _)) if policy == Some(Policy::KeepBoth) => Outcome::Both,
+        Some((ConflictKind::Field, true)) => Outcome::Prevails,
+        Some((ConflictKind::Field | ConflictKind::Revived, false)) => Outcome::GivesWay,
+        // A row that both sides have inserted.
+        None if path.field().is_none() && open.iter().any(|conflict| is_in_row(&conflict.path)) => {
+            Outcome::Prevails
+        }
         None if edits_left.iter().any(|left| left.path == *path) => match policy {
             Some(Policy::TextMerge) | None => Outcome::Merged,
             Some(_) => Outcome::Applied,
         },
+        None if path.field().is_none() && edits_left.iter().any(|left| is_in_row(&left.path)) => {
+            Outcome::Merged
+        }
         None => Outcome::Applied,
     }
 }

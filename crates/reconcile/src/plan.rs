@@ -1,14 +1,17 @@
 //! What following the database would do, before it is done.
 
-use bft_json_crdt::json_crdt::JsonCrdt;
-use bft_json_crdt::{BaseCrdt, JsonValue};
+use std::collections::{BTreeMap, BTreeSet};
+
+use bft_json_crdt::json_crdt::{JsonCrdt, SignError};
+use bft_json_crdt::{BaseCrdt, Digest, JsonValue};
 
 use crate::batch::{ReconcileError, Reconciled, Source, reconcile, tracking_ref};
 use crate::diff::Edit;
 use crate::layout::Layout;
-use crate::mapping::{Mode, Policy};
-use crate::notice::Outcome;
+use crate::mapping::Policy;
+use crate::notice::{Outcome, notice};
 use crate::path::Path;
+use crate::reading::read;
 use crate::rows::Rows;
 use crate::unsaved::at;
 
@@ -46,7 +49,8 @@ impl Plan {
     }
 }
 
-/// Returns what [`reconcile`] would do, with what it would meet. The document is not changed. O(document).
+/// Returns what [`reconcile`] would do, with what it would meet: it is done on a copy. The document is not changed.
+/// O(document).
 ///
 /// # Errors
 /// As [`reconcile`].
@@ -57,63 +61,39 @@ pub fn plan(
     accepts_older: bool,
 ) -> Result<Plan, ReconcileError> {
     let reconciled = reconcile(base, source, rows, accepts_older)?;
+    let Some(last) = reconciled.changes.last() else { return Ok(Plan { entries: Vec::new(), reconciled }) };
     let layout = Layout::of(source.shape);
-    let live = base.doc.view();
-    let tracked = tracking_ref(base, source.keypair);
-    let was = base.at(&tracked).map_err(bft_json_crdt::json_crdt::SignError::from)?.doc.view();
-    let mut entries: Vec<PlanEntry> =
-        reconciled.edits.iter().filter_map(|edit| entry(&layout, edit, &was, &live)).collect();
-    for dropped in &reconciled.dropped {
-        let has_entry = entries.iter_mut().find(|entry| entry.path == dropped.path);
-        match has_entry {
-            Some(entry) => entry.outcome = Outcome::Dropped,
-            None => {
-                let database = at(&was, &dropped.path).cloned();
-                let list = dropped.path.row().map(|(list, _)| list);
-                let field = dropped.path.field().and_then(|field| layout.field(list, field));
-                entries.push(PlanEntry {
-                    path: dropped.path.clone(),
-                    base: database.clone(),
-                    document: dropped.value.clone(),
-                    database,
-                    policy: field.map(|field| field.policy),
-                    outcome: Outcome::Dropped,
-                });
-            }
-        }
-    }
-    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    let was = view_at(base, &tracking_ref(base, source.keypair))?;
+    let live = read(&layout, &was, base.doc.view());
+    let mut copy = base.clone();
+    let _ = copy.apply_changes(reconciled.changes.clone());
+    let told = notice(&copy, last).map(|told| told.changes).unwrap_or_default();
+    let database = view_at(&copy, &reconciled.heads)?;
+    let outcomes: BTreeMap<&Path, Outcome> = told.iter().map(|it| (&it.path, it.outcome)).collect();
+    let paths: BTreeSet<&Path> =
+        outcomes.keys().copied().chain(reconciled.edits.iter().filter_map(path_of)).collect();
+    let entry = |path: &Path| {
+        let list = path.row().map(|(list, _)| list);
+        let policy = path.field().and_then(|field| layout.field(list, field)).map(|field| field.policy);
+        let [base, document, database] = [&was, &live, &database].map(|content| at(content, path).cloned());
+        let outcome = match outcomes.get(path) {
+            Some(outcome) if *outcome != Outcome::Applied => *outcome,
+            _ if document == database => Outcome::Same,
+            _ => Outcome::Applied,
+        };
+        PlanEntry { path: path.clone(), base, document, database, policy, outcome }
+    };
+    let entries = paths.into_iter().map(entry).collect();
     Ok(Plan { entries, reconciled })
 }
 
-fn entry(layout: &Layout, edit: &Edit, was: &JsonValue, live: &JsonValue) -> Option<PlanEntry> {
-    let merges = layout.mode == Mode::Merge;
-    let (path, database) = match edit {
-        Edit::Write { path, new, .. } => (path, new.clone()),
-        Edit::Insert { path, row } => (path, Some(JsonValue::Object(row.clone()))),
-        Edit::Remove { path, .. } => (path, None),
-        Edit::AddList(_) | Edit::DropList(_) | Edit::Own(..) => return None,
-    };
-    let database = database.map(|value| serde_json::Value::from(value).into());
-    let (base, document) = (at(was, path).cloned(), at(live, path).cloned());
-    let list = path.row().map(|(list, _)| list);
-    let policy = path.field().and_then(|field| layout.field(list, field)).map(|field| field.policy);
-    let is_edited = base != document;
-    let outcome = match edit {
-        _ if document == database => Outcome::Same,
-        _ if !is_edited || !merges => Outcome::Applied,
-        Edit::Remove { .. } => Outcome::Deleted,
-        Edit::Insert { .. } => Outcome::Merged,
-        // The row is gone in the document, and what the database does to it brings it back, or gives way.
-        Edit::Write { .. } if document.is_none() && path.row().is_some() => Outcome::Revived,
-        _ => match (policy, &document, &database) {
-            (Some(Policy::TextMerge), Some(JsonValue::String(_)), Some(JsonValue::String(_))) => {
-                Outcome::Merged
-            }
-            (Some(Policy::DocWins | Policy::DocOwned), ..) => Outcome::GivesWay,
-            (Some(Policy::KeepBoth), ..) => Outcome::Both,
-            _ => Outcome::Prevails,
-        },
-    };
-    Some(PlanEntry { path: path.clone(), base, document, database, policy, outcome })
+fn view_at(base: &BaseCrdt<JsonCrdt>, heads: &[Digest]) -> Result<JsonValue, ReconcileError> {
+    Ok(base.at(heads).map_err(SignError::from)?.doc.view())
+}
+
+fn path_of(edit: &Edit) -> Option<&Path> {
+    match edit {
+        Edit::Write { path, .. } | Edit::Insert { path, .. } | Edit::Remove { path, .. } => Some(path),
+        Edit::AddList(_) | Edit::DropList(_) | Edit::Own(..) => None,
+    }
 }

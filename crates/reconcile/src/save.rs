@@ -8,9 +8,11 @@ use crate::conflicts::{Conflict, ConflictKind};
 use crate::layout::Layout;
 use crate::mapping::Policy;
 use crate::path::Path;
-use crate::rows::{Row, Rows};
+use crate::reading::Reading;
+use crate::rows::{BadRow, Row, Rows};
 use crate::schema::{FieldShape, Shape, TableShape};
 use crate::source::{Write, WriteAction};
+use crate::unsaved::{Unsaved, unsaved};
 
 /// What a save would do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,16 +36,22 @@ pub struct SaveProblem {
 
 /// Returns what makes rows equal a document's content: changed columns only. The rows are those that the document
 /// has followed: what differs is what people did. O(document).
+///
+/// Where people have edited a row that cannot be read, nothing is saved: what is not written would count as agreed upon.
 #[must_use]
 pub fn plan_save(
     shape: &Shape,
     root: &str,
     rows: &Rows,
-    content: &JsonValue,
+    reading: &Reading,
     conflicts: &[Conflict],
 ) -> SavePlan {
+    let content = &reading.content;
     let mut planner = Planner { shape, root, rows, content, plan: SavePlan::default() };
     let layout = Layout::of(shape);
+    if !rows.bad.is_empty() {
+        planner.unreadable(&unsaved(&layout, &reading.base, content));
+    }
     for conflict in conflicts.iter().filter(|conflict| conflict.kind == ConflictKind::Field) {
         let list = conflict.path.row().map(|(list, _)| list);
         let field = conflict.path.field().and_then(|field| layout.field(list, field));
@@ -81,6 +89,20 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn problem(&mut self, path: Path, what: impl Into<String>) {
         self.plan.problems.push(SaveProblem { path, what: what.into() });
+    }
+
+    fn unreadable(&mut self, unsaved: &[Unsaved]) {
+        for edit in unsaved {
+            let list =
+                edit.path.row().map(|(list, _)| self.shape.lists.iter().position(|it| it.table == list));
+            let is_of = |bad: &&BadRow| match (list, edit.path.row()) {
+                (Some(list), Some((_, key))) => bad.list == list && bad.key.as_deref() == Some(key),
+                _ => bad.list.is_none(),
+            };
+            let Some(bad) = self.rows.bad.iter().find(is_of) else { continue };
+            let what = format!("cannot be saved: the row cannot be read, {} {}", bad.column, bad.what);
+            self.problem(edit.path.clone(), what);
+        }
     }
 
     fn root(&mut self) {

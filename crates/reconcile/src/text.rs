@@ -1,10 +1,12 @@
 //! What changed in a text, as few splices as is cheap to find.
 //!
 //! Lines first, as `git` compares them, then characters within the lines that differ: what people typed in other lines,
-//! and in other parts of the same line, stays. The work is bounded: where a hunk is long and its characters have little in
-//! common, it is replaced as a whole.
+//! and in other parts of the same line, stays. The work is bounded, and so is the number of splices: where a hunk has
+//! little in common with what it was, it is replaced as a whole.
 
-use imara_diff::{Algorithm, Diff, Hunk, InternedInput};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
 
 /// Characters on one side that are gone, and what stands in their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,15 +19,27 @@ pub struct Splice {
     pub inserted: String,
 }
 
-/// Hunks with more characters than this, on both sides together, are replaced whole.
-const HUNK_CHARS_MAX: usize = 32_768;
-/// Characters that may be compared one by one in all hunks of a text.
-const CHARS_MAX: usize = 262_144;
+/// Hunks of lines; where there are more, neighbours become one. Once so many splices were found, what is left is replaced
+/// by whole hunks.
+const HUNKS_MAX: usize = 1_024;
+/// Lines of both sides together that are compared one by one.
+const LINES_MAX: usize = 262_144;
+/// Lines or characters by which a stretch differs; with more it is replaced as a whole.
+const DISTANCE_MAX: usize = 1_024;
+/// Comparisons between lines of one text, and again between characters.
+const STEPS_MAX: usize = 4 << 20;
 /// Stretches that both sides have in common between two splices are replaced too if they are shorter.
-const COMMON_MIN: u32 = 2;
+const COMMON_MIN: usize = 2;
+
+/// A stretch of the old sequence, and what the new one has instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hunk {
+    before: Range<usize>,
+    after: Range<usize>,
+}
 
 /// Returns what leads from one text to another: splices in ascending order, positions in the old one. None where they are
-/// equal. O(n), with a bounded part that is not linear.
+/// equal. O(n log n), with a bounded part that is not.
 #[must_use]
 pub fn splices(old: &str, new: &str) -> Vec<Splice> {
     if old == new {
@@ -33,21 +47,15 @@ pub fn splices(old: &str, new: &str) -> Vec<Splice> {
     }
     let old_lines: Vec<&str> = lines(old);
     let new_lines: Vec<&str> = lines(new);
-    let mut input = InternedInput::default();
-    input.update_before(old_lines.iter().copied());
-    input.update_after(new_lines.iter().copied());
-    let diff = Diff::compute(Algorithm::Histogram, &input);
     let mut found = Vec::new();
-    let mut budget = CHARS_MAX;
+    let mut steps = STEPS_MAX;
     let (mut line, mut position) = (0, 0);
-    for hunk in diff.hunks() {
-        let before = hunk.before.start as usize;
-        position += count(old_lines.get(line..before).unwrap_or_default());
-        let removed = old_lines.get(before..hunk.before.end as usize).unwrap_or_default();
-        let after = hunk.after.start as usize..hunk.after.end as usize;
-        let inserted = new_lines.get(after).unwrap_or_default();
-        position += within(position, &removed.concat(), &inserted.concat(), &mut budget, &mut found);
-        line = hunk.before.end as usize;
+    for hunk in joined(line_hunks(&old_lines, &new_lines)) {
+        position += count(old_lines.get(line..hunk.before.start).unwrap_or_default());
+        line = hunk.before.end;
+        let removed = old_lines.get(hunk.before).unwrap_or_default();
+        let inserted = new_lines.get(hunk.after).unwrap_or_default();
+        position += within(position, &removed.concat(), &inserted.concat(), &mut steps, &mut found);
     }
     found
 }
@@ -86,7 +94,7 @@ pub fn rebase(old: &str, now: &str, edits: &[Splice]) -> Vec<Splice> {
                 _ => pieces.push(Splice { position: *at, removed: 1, inserted: String::new() }),
             }
         }
-        pieces.into_iter().for_each(|piece| push(&mut found, piece.position, piece.removed, piece.inserted));
+        found.extend(pieces.into_iter().filter(|piece| piece.removed > 0 || !piece.inserted.is_empty()));
     }
     found
 }
@@ -100,52 +108,214 @@ fn count(lines: &[&str]) -> usize {
     lines.iter().map(|line| line.chars().count()).sum()
 }
 
-/// Adds the splices of one hunk, and returns how many characters it had.
-fn within(at: usize, old: &str, new: &str, budget: &mut usize, found: &mut Vec<Splice>) -> usize {
-    let (old, new): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
-    let prefix = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let most = old.len().min(new.len()) - prefix;
-    let suffix = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
-    let (before, after) = (
-        old.get(prefix..old.len() - suffix).unwrap_or_default(),
-        new.get(prefix..new.len() - suffix).unwrap_or_default(),
-    );
-    let at = at + prefix;
-    let cost = before.len() + after.len();
-    if before.is_empty() || after.is_empty() || cost > HUNK_CHARS_MAX || cost > *budget {
-        push(found, at, before.len(), after.iter().collect());
-        return old.len();
+/// Hunks of lines, ascending: between lines that are there once on both sides, and in the same order.
+fn line_hunks(old: &[&str], new: &[&str]) -> Vec<Hunk> {
+    let whole = stripped(old, new, Hunk { before: 0..old.len(), after: 0..new.len() });
+    let (before, after) = (old.get(whole.before.clone()), new.get(whole.after.clone()));
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    if before.is_empty() || after.is_empty() || before.len() + after.len() > LINES_MAX {
+        return vec![whole];
     }
-    *budget -= cost;
-    let mut input = InternedInput::default();
-    input.update_before(before.iter().copied());
-    input.update_after(after.iter().copied());
-    let diff = Diff::compute(Algorithm::Myers, &input);
-    let mut pending: Option<Hunk> = None;
-    let mut add = |hunk: Hunk| {
-        let inserted = after.get(hunk.after.start as usize..hunk.after.end as usize).unwrap_or_default();
-        push(found, at + hunk.before.start as usize, hunk.before.len(), inserted.iter().collect());
-    };
-    for hunk in diff.hunks() {
-        pending = Some(match pending {
-            Some(last) if hunk.before.start - last.before.end < COMMON_MIN => {
-                Hunk { before: last.before.start..hunk.before.end, after: last.after.start..hunk.after.end }
-            }
-            Some(last) => {
-                add(last);
-                hunk
-            }
-            None => hunk,
-        });
+    let anchors = anchors(before, after);
+    let end = (before.len(), after.len());
+    let mut found = Vec::new();
+    let mut steps = STEPS_MAX;
+    let (mut from_before, mut from_after) = (0, 0);
+    for (to_before, to_after) in anchors.into_iter().chain([end]) {
+        let gap = Hunk { before: from_before..to_before, after: from_after..to_after };
+        between(before, after, gap, &mut steps, &mut found);
+        (from_before, from_after) = (to_before + 1, to_after + 1);
     }
-    pending.into_iter().for_each(add);
-    old.len()
+    for hunk in &mut found {
+        shift(hunk, whole.before.start, whole.after.start);
+    }
+    found
 }
 
-fn push(found: &mut Vec<Splice>, position: usize, removed: usize, inserted: String) {
-    if removed > 0 || !inserted.is_empty() {
-        found.push(Splice { position, removed, inserted });
+fn shift(hunk: &mut Hunk, before: usize, after: usize) {
+    hunk.before = hunk.before.start + before..hunk.before.end + before;
+    hunk.after = hunk.after.start + after..hunk.after.end + after;
+}
+
+/// Places of lines that both sides have exactly once: as many as ascend on both sides (Bram Cohen's patience diff).
+fn anchors(before: &[&str], after: &[&str]) -> Vec<(usize, usize)> {
+    /// Where a line stands on a side; none if it is there more than once.
+    type Places = (Option<usize>, Option<usize>);
+    let mut once: HashMap<&str, Places> = HashMap::with_capacity(before.len());
+    for (at, line) in before.iter().enumerate() {
+        match once.entry(line) {
+            Entry::Vacant(entry) => {
+                entry.insert((Some(at), None));
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().0 = None,
+        }
     }
+    let mut seen_twice = HashMap::with_capacity(before.len());
+    for line in after {
+        *seen_twice.entry(*line).or_insert(0usize) += 1;
+    }
+    let is_once = |line: &&str| seen_twice.get(*line) == Some(&1);
+    let pairs = (0..).zip(after).filter(|(_, line)| is_once(line));
+    let pairs: Vec<(usize, usize)> = pairs.filter_map(|(at, line)| Some((once.get(line)?.0?, at))).collect();
+    ascending(&pairs)
+}
+
+/// Of pairs whose second numbers ascend, a longest selection in which the first ones do too. O(n log n).
+fn ascending(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    // For each length the pair with the smallest first number that ends such a selection, and for each pair the one before.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut previous: Vec<Option<usize>> = Vec::with_capacity(pairs.len());
+    let first = |at: usize| pairs.get(at).map(|pair| pair.0);
+    for (at, pair) in pairs.iter().enumerate() {
+        let length = ends.partition_point(|end| first(*end) < Some(pair.0));
+        previous.push(length.checked_sub(1).and_then(|before| ends.get(before).copied()));
+        match ends.get_mut(length) {
+            Some(end) => *end = at,
+            None => ends.push(at),
+        }
+    }
+    let mut selected = Vec::with_capacity(ends.len());
+    let mut next = ends.last().copied();
+    while let Some(at) = next {
+        selected.extend(pairs.get(at));
+        next = previous.get(at).copied().flatten();
+    }
+    selected.reverse();
+    selected
+}
+
+/// What is left of a hunk without what its two sides have in common at their ends.
+fn stripped<T: PartialEq>(before: &[T], after: &[T], hunk: Hunk) -> Hunk {
+    let (old, new) = (before.get(hunk.before.clone()), after.get(hunk.after.clone()));
+    let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+    let prefix = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let most = old.len().min(new.len()) - prefix;
+    let suffix = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+    Hunk {
+        before: hunk.before.start + prefix..hunk.before.end - suffix,
+        after: hunk.after.start + prefix..hunk.after.end - suffix,
+    }
+}
+
+/// Adds the hunks of a gap, or the gap as one where that would take too long.
+fn between<T: PartialEq>(before: &[T], after: &[T], gap: Hunk, steps: &mut usize, found: &mut Vec<Hunk>) {
+    let gap = stripped(before, after, gap);
+    let (old, new) = (before.get(gap.before.clone()), after.get(gap.after.clone()));
+    let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+    match (old.is_empty(), new.is_empty()) {
+        (true, true) => {}
+        (true, false) | (false, true) => found.push(gap),
+        (false, false) => match shortest(old, new, steps) {
+            Some(hunks) => found.extend(hunks.into_iter().map(|mut hunk| {
+                shift(&mut hunk, gap.before.start, gap.after.start);
+                hunk
+            })),
+            None => found.push(gap),
+        },
+    }
+}
+
+/// The fewest elements that go and come (E. Myers, "An O(ND) Difference Algorithm and Its Variations", 1986). None where
+/// they are more than [`DISTANCE_MAX`], or `steps` are used up.
+fn shortest<T: PartialEq>(old: &[T], new: &[T], steps: &mut usize) -> Option<Vec<Hunk>> {
+    let (n, m) = (old.len() as isize, new.len() as isize);
+    let most = (old.len() + new.len()).min(DISTANCE_MAX) as isize;
+    // How far each diagonal has come in the old sequence; and the same after each round, to find the way back.
+    let mut far = vec![0_isize; 2 * most as usize + 3];
+    let at = |k: isize| (k + most + 1) as usize;
+    let mut rounds: Vec<Vec<isize>> = Vec::new();
+    for d in 0..=most {
+        rounds.push(far.get(at(-d)..=at(d)).unwrap_or_default().to_vec());
+        for k in (-d..=d).step_by(2) {
+            let mut x = step(d, k, |k| far.get(at(k)).copied().unwrap_or_default()).1;
+            let begin = x;
+            while x < n && x - k < m && old.get(x as usize) == new.get((x - k) as usize) {
+                x += 1;
+            }
+            *steps = steps.checked_sub(1 + (x - begin) as usize)?;
+            if let Some(far) = far.get_mut(at(k)) {
+                *far = x;
+            }
+            if x >= n && x - k >= m {
+                return Some(way(&rounds, n, m));
+            }
+        }
+    }
+    None
+}
+
+/// From which diagonal the d-th edit leads to one, and how far that comes in the old sequence.
+fn step(d: isize, k: isize, far: impl Fn(isize) -> isize) -> (isize, isize) {
+    if d == 0 {
+        return (0, 0);
+    }
+    let is_insert = k == -d || (k != d && far(k - 1) < far(k + 1));
+    if is_insert { (k + 1, far(k + 1)) } else { (k - 1, far(k - 1) + 1) }
+}
+
+/// The hunks of a way that was found.
+fn way(rounds: &[Vec<isize>], n: isize, m: isize) -> Vec<Hunk> {
+    let mut hunks: Vec<Hunk> = Vec::new();
+    let (mut x, mut y) = (n, m);
+    for (d, round) in (0_isize..).zip(rounds).skip(1).collect::<Vec<_>>().into_iter().rev() {
+        let k = x - y;
+        let far = |k: isize| round.get((k + d) as usize).copied().unwrap_or_default();
+        let (from, end) = step(d, k, far);
+        let begin = far(from);
+        let edit =
+            Hunk { before: begin as usize..end as usize, after: (begin - from) as usize..(end - k) as usize };
+        (x, y) = (begin, begin - from);
+        match hunks.last_mut() {
+            // They are found from the end.
+            Some(last) if last.before.start == edit.before.end && last.after.start == edit.after.end => {
+                *last = Hunk {
+                    before: edit.before.start..last.before.end,
+                    after: edit.after.start..last.after.end,
+                };
+            }
+            _ => hunks.push(edit),
+        }
+    }
+    hunks.reverse();
+    hunks
+}
+
+/// At most [`HUNKS_MAX`] hunks: of more than that, as many neighbours become one as it takes.
+fn joined(hunks: Vec<Hunk>) -> Vec<Hunk> {
+    if hunks.len() <= HUNKS_MAX {
+        return hunks;
+    }
+    let group = hunks.len().div_ceil(HUNKS_MAX);
+    let groups = hunks.chunks(group).filter_map(|group| Some((group.first()?, group.last()?)));
+    groups.map(|(first, last)| join(first, last)).collect()
+}
+
+fn join(first: &Hunk, last: &Hunk) -> Hunk {
+    Hunk { before: first.before.start..last.before.end, after: first.after.start..last.after.end }
+}
+
+/// Adds the splices of one hunk of lines, and returns how many characters it had.
+fn within(at: usize, old: &str, new: &str, steps: &mut usize, found: &mut Vec<Splice>) -> usize {
+    let (old, new): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
+    let whole = Hunk { before: 0..old.len(), after: 0..new.len() };
+    let mut hunks = Vec::new();
+    if found.len() < HUNKS_MAX {
+        between(&old, &new, whole, steps, &mut hunks);
+    } else {
+        hunks.push(stripped(&old, &new, whole));
+    }
+    let mut hunks = hunks.into_iter().peekable();
+    while let Some(mut hunk) = hunks.next() {
+        while let Some(next) = hunks.next_if(|next| next.before.start - hunk.before.end < COMMON_MIN) {
+            hunk = join(&hunk, &next);
+        }
+        found.push(Splice {
+            position: at + hunk.before.start,
+            removed: hunk.before.len(),
+            inserted: new.get(hunk.after).unwrap_or_default().iter().collect(),
+        });
+    }
+    old.len()
 }
 
 #[cfg(test)]

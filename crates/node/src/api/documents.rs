@@ -14,7 +14,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bft_json_crdt::Digest;
 use bft_json_crdt::json_crdt::JsonValue;
-use gangline_reconcile::{edit, edits_of};
+use gangline_reconcile::{Reading, edit, edits_of, read};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -197,13 +197,14 @@ pub(super) async fn patch(
         let content = match &heads {
             None => None,
             Some(heads) => {
-                let past = document.replica.read(|base| base.at(heads).map(|past| past.doc.view())).0;
+                let past =
+                    document.replica.read(|base| base.at(heads).map(|past| Reading::of(&past).content)).0;
                 Some(past.map_err(|_| refusal::heads_too_old())?)
             }
         };
         let edit_now = |doc: &bft_json_crdt::json_crdt::JsonCrdt| {
             // Without heads it is held against what is there while nobody else writes.
-            let live = content.is_none().then(|| doc.view());
+            let live = content.is_none().then(|| read(&shown.layout, &shown.base, doc.view()));
             let at = content.as_ref().or(live.as_ref()).unwrap_or(&JsonValue::Null);
             let edits = edits_of(&shown.layout, at, &wanted).map_err(EditRefused::Patch)?;
             edit(doc, &edits).map_err(EditRefused::Edit)

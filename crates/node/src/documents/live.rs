@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, BaseCrdt, Digest, DocumentId, JsonValue};
 use gangline_doc::{LogSeq, Replica, Subscription, Ticket};
-use gangline_reconcile::{Conflict, Generation, Layout, Unsaved, conflicts, unsaved, version_of};
+use gangline_reconcile::{Conflict, Generation, Layout, Reading, Unsaved, conflicts};
 use tokio::sync::watch;
 
 use super::present::Present;
@@ -138,24 +138,18 @@ impl LiveDocument {
 
 impl Shown {
     fn of(base: &BaseCrdt<JsonCrdt>) -> Self {
-        let content = base.doc.view();
-        let author = base.source();
-        let tracked = author.map(|author| base.last_of(&author)).unwrap_or_default();
-        let at_ref = base.at(&tracked).map(|past| past.doc.view());
-        let at_ref = at_ref.unwrap_or_else(|_| JsonValue::Object(Default::default()));
-        // The source's word on how the document is laid out, and not what anybody has written over it since.
-        let layout = Layout::in_content(&at_ref).unwrap_or_default();
+        let reading = Reading::of(base);
         Self {
             heads: base.heads(),
             name: base.source_name(),
-            author,
-            unsaved: unsaved(&layout, &at_ref, &content),
+            author: base.source(),
+            unsaved: reading.unsaved(),
             conflicts: conflicts(base),
-            version: version_of(&at_ref),
-            layout,
-            content,
-            base: at_ref,
-            tracked,
+            version: reading.version(),
+            layout: reading.layout,
+            content: reading.content,
+            base: reading.base,
+            tracked: reading.tracked,
         }
     }
 

@@ -6,11 +6,12 @@ mod save;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bft_json_crdt::{AuthorId, DocumentId, Keypair};
+use bft_json_crdt::json_crdt::JsonCrdt;
+use bft_json_crdt::{AuthorId, BaseCrdt, DocumentId, Keypair};
 use gangline_doc::{Authored, EditFailed};
 use gangline_reconcile::{
     Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows,
-    Shape, Source, SourceError, conflicts, plan, reconcile,
+    Shape, Source, SourceError, conflicts, plan, reconcile, tracking_ref, version_of,
 };
 use tokio::sync::Notify;
 
@@ -250,7 +251,7 @@ impl SourceRuntime {
         let (rows, authored, open, from) = blocking(move || {
             let mut from = None;
             let authored = replica.author_as(clock::now_ms(), |base| {
-                from = gangline_reconcile::version_of(&base.doc.view());
+                from = followed_version(base, &this.keypair);
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
                 let reconciled = reconcile(base, source, &rows, accepts_older)?;
                 let changes = reconciled.changes.clone();
@@ -295,4 +296,9 @@ impl SourceRuntime {
     pub(crate) fn mode(&self) -> Mode {
         self.shape.mapping.mode
     }
+}
+
+/// The version of the rows that a document has followed.
+fn followed_version(base: &BaseCrdt<JsonCrdt>, source: &Keypair) -> Option<i64> {
+    version_of(&base.at(&tracking_ref(base, source)).ok()?.doc.view())
 }

@@ -17,7 +17,7 @@ pub(crate) enum Step {
     Hear(usize, usize),
 }
 
-fn scalar() -> impl Strategy<Value = Value> {
+pub(crate) fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![Just(Value::Null), (0i64..3).prop_map(|n| json!(format!("v{n}"))), Just(json!(""))]
 }
 

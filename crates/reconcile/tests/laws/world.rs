@@ -1,16 +1,23 @@
 //! A team: a database of one workflow, nodes that follow it and people who edit on them.
 
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use bft_json_crdt::json_crdt::{BaseCrdt, Change, JsonCrdt, OpState};
+use bft_json_crdt::json_crdt::{BaseCrdt, Change, EditError, JsonCrdt, OpState};
 use bft_json_crdt::{Digest, JsonValue, Keypair};
 use gangline_reconcile::{
-    Column, ColumnKind, DocumentName, ListTable, Mapping, Mode, Policy, Reconciled, RootTable, Rows, Schema,
-    Shape, Source, TableSchema, edit, edits_of, reconcile, tracking_ref, view,
+    Column, ColumnKind, Conflict, DocumentName, Layout, ListTable, Mapping, Mode, Notice, Policy, Reading,
+    ReconcileError, Reconciled, RootTable, Rows, SavePlan, Schema, Shape, Source, TableSchema, Take, Unsaved,
+    Write, WriteAction, conflicts, edit, edits_of, notice, plan_save, reconcile, resolve, save_mark,
+    tracking_ref, view,
 };
 use serde_json::json;
 
 pub(crate) type Base = BaseCrdt<JsonCrdt>;
+
+/// Path, theirs, mine, and whether theirs shows.
+pub(crate) type Open = (String, Option<serde_json::Value>, Option<serde_json::Value>, bool);
 
 pub(crate) const NAME: &str = "workflow:1";
 
@@ -35,9 +42,12 @@ fn fields(policies: &[(&str, Policy)]) -> BTreeMap<String, Policy> {
 
 /// Every policy in the root and in a list, and a list that names rows of the other.
 pub(crate) fn shape(mode: Mode) -> Shape {
+    Shape::bind(mapping(mode), &schema()).unwrap()
+}
+
+pub(crate) fn schema() -> Schema {
     use ColumnKind::{Boolean, Float, Integer, Text};
-    use Policy::{DbOwned, DbWins, DocOwned, DocWins, KeepBoth, TextMerge};
-    let schema = Schema {
+    Schema {
         tables: BTreeMap::from([
             (
                 "workflows".to_owned(),
@@ -75,7 +85,11 @@ pub(crate) fn shape(mode: Mode) -> Shape {
                 ]),
             ),
         ]),
-    };
+    }
+}
+
+pub(crate) fn mapping(mode: Mode) -> Mapping {
+    use Policy::{DbOwned, DbWins, DocOwned, DocWins, KeepBoth, TextMerge};
     let list = |name: &str, policies: &[(&str, Policy)], refs: &[(&str, &str)]| ListTable {
         table: name.to_owned(),
         parent: "workflow_id".to_owned(),
@@ -84,7 +98,7 @@ pub(crate) fn shape(mode: Mode) -> Shape {
         refs: refs.iter().map(|(field, target)| ((*field).to_owned(), (*target).to_owned())).collect(),
         secret: BTreeSet::new(),
     };
-    let mapping = Mapping {
+    Mapping {
         name: "workflows".to_owned(),
         mode,
         root: RootTable {
@@ -115,8 +129,7 @@ pub(crate) fn shape(mode: Mode) -> Shape {
                 &[("source_job_id", "jobs")],
             ),
         ],
-    };
-    Shape::bind(mapping, &schema).unwrap()
+    }
 }
 
 /// What the database has: the view that a document without edits shows, and the version.
@@ -149,14 +162,45 @@ impl Database {
                 .collect::<Vec<_>>()
         };
         let list = |table: &gangline_reconcile::TableShape| {
-            let rows = self.content[&table.table].as_object().unwrap();
-            rows.iter().map(|(key, content)| (key.clone(), row(table, content))).collect()
+            let rows = self.content[&table.table].as_object().into_iter().flatten();
+            rows.map(|(key, content)| (key.clone(), row(table, content))).collect()
         };
         Rows {
             root: Some(row(&shape.root, &self.content)),
             version: Some(self.version),
             lists: shape.lists.iter().map(list).collect(),
             bad: Vec::new(),
+        }
+    }
+
+    /// Carries out writes as a database does that changes nothing on the way.
+    pub(crate) fn carry_out(&mut self, shape: &Shape, writes: &[Write]) {
+        for write in writes {
+            let table = write.list.map_or(&shape.root, |list| &shape.lists[list]);
+            let set = |row: &mut serde_json::Value, values: &[(usize, JsonValue)]| {
+                for (at, value) in values {
+                    row[&table.fields[*at].column] = value.clone().into();
+                }
+            };
+            let Some(list) = write.list else {
+                let WriteAction::Update(values) = &write.action else { panic!("a root is only updated") };
+                set(&mut self.content, values);
+                continue;
+            };
+            let rows = &mut self.content[&shape.lists[list].table];
+            match &write.action {
+                WriteAction::Insert(values) => {
+                    assert!(rows.get(&write.key).is_none(), "{} is there", write.key);
+                    let columns = table.fields.iter().map(|field| (field.column.clone(), json!(null)));
+                    let mut row = serde_json::Value::Object(columns.collect());
+                    set(&mut row, values);
+                    rows[&write.key] = row;
+                }
+                WriteAction::Update(values) => set(rows.get_mut(&write.key).expect("a row"), values),
+                WriteAction::Delete => {
+                    rows.as_object_mut().unwrap().remove(&write.key).expect("a row");
+                }
+            }
         }
     }
 }
@@ -183,12 +227,81 @@ impl Node {
     }
 
     pub(crate) fn reconcile(&mut self, shape: &Shape, rows: &Rows) -> Reconciled {
+        self.try_reconcile(shape, rows, false).unwrap()
+    }
+
+    pub(crate) fn try_reconcile(
+        &mut self,
+        shape: &Shape,
+        rows: &Rows,
+        accepts_older: bool,
+    ) -> Result<Reconciled, ReconcileError> {
         let keypair = source();
         let source = Source { keypair: &keypair, shape, document: NAME };
-        let reconciled = reconcile(&self.base, source, rows, false).unwrap();
+        let reconciled = reconcile(&self.base, source, rows, accepts_older)?;
         self.take(&reconciled.changes);
         assert_eq!(tracking_ref(&self.base, &keypair), reconciled.heads);
-        reconciled
+        Ok(reconciled)
+    }
+
+    /// What is told of changes, one by one.
+    pub(crate) fn told(&self, changes: &[Change]) -> Vec<Notice> {
+        changes.iter().filter_map(|change| notice(&self.base, change)).collect()
+    }
+
+    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
+        conflicts(&self.base)
+    }
+
+    /// Path, the two sides, and which of them shows.
+    pub(crate) fn open(&self) -> Vec<Open> {
+        let json = |value: Option<JsonValue>| value.map(serde_json::Value::from);
+        let open = self.conflicts().into_iter();
+        open.map(|it| (it.path.to_string(), json(it.theirs), json(it.mine), it.shows_theirs)).collect()
+    }
+
+    pub(crate) fn unsaved(&self, shape: &Shape) -> Vec<Unsaved> {
+        assert_eq!(Reading::of(&self.base).layout, Layout::of(shape));
+        Reading::of(&self.base).unsaved()
+    }
+
+    /// The places that people have changed and not saved.
+    pub(crate) fn unsaved_paths(&self, shape: &Shape) -> Vec<String> {
+        self.unsaved(shape).iter().map(|unsaved| unsaved.path.to_string()).collect()
+    }
+
+    /// Resolves the first conflict at a path.
+    pub(crate) fn resolve(&mut self, shape: &Shape, path: &str, take: Take) {
+        let layout = Layout::of(shape);
+        let open = self.conflicts();
+        let conflict = open.iter().find(|open| open.path.to_string() == path);
+        let conflict = conflict.unwrap_or_else(|| panic!("{path} is not among {open:?}"));
+        let changes = self.base.transact(&self.key, |doc| resolve(doc, &layout, conflict, take)).unwrap();
+        self.log.extend(changes);
+    }
+
+    pub(crate) fn plan_save(&self, shape: &Shape, rows: &Rows) -> SavePlan {
+        plan_save(shape, "1", rows, &Reading::of(&self.base), &self.conflicts())
+    }
+
+    /// Writes the document into the rows that it has followed, and says so in the document.
+    pub(crate) fn save(&mut self, shape: &Shape, database: &mut Database) -> SavePlan {
+        let plan = self.plan_save(shape, &database.rows(shape));
+        if !plan.writes.is_empty() {
+            database.version += 1;
+            database.carry_out(shape, &plan.writes);
+            let keypair = source();
+            let source = Source { keypair: &keypair, shape, document: NAME };
+            let mark = save_mark(&self.base, source, &self.base.heads(), Some(database.version)).unwrap();
+            self.take(&mark);
+        }
+        plan
+    }
+
+    /// What somebody signs who does not go through the node's routes.
+    pub(crate) fn forge(&mut self, forge: impl FnOnce(&JsonCrdt) -> Result<(), EditError>) {
+        let changes = self.base.transact(&self.key, forge).unwrap();
+        self.log.extend(changes);
     }
 
     /// Takes in changes that are new here.
@@ -212,14 +325,14 @@ impl Node {
 
     /// What somebody writes into a form: a merge patch of the view.
     pub(crate) fn patch(&mut self, shape: &Shape, patch: serde_json::Value) {
-        let layout = gangline_reconcile::Layout::of(shape);
-        let edits = edits_of(&layout, &self.base.doc.view(), &patch.into()).unwrap();
+        let layout = Layout::of(shape);
+        let edits = edits_of(&layout, &Reading::of(&self.base).content, &patch.into()).unwrap();
         let changes = self.base.transact(&self.key, |doc| edit(doc, &edits)).unwrap();
         self.log.extend(changes);
     }
 
     pub(crate) fn view(&self) -> serde_json::Value {
-        view(&self.base.doc.view()).into()
+        view(&Reading::of(&self.base).content).into()
     }
 
     pub(crate) fn tracked(&self) -> Vec<Digest> {

@@ -1,11 +1,15 @@
 //! What is done with a document beside editing it: plan, follow, save, resolve, verify, and its history.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
+use bft_json_crdt::JsonValue;
 use bft_json_crdt::json_crdt::EditKind;
-use gangline_reconcile::{Edit, Layout, Path, Rows, Take, edit, edits_of, notice, resolve as resolve_with};
+use gangline_reconcile::{
+    Conflict, Edit, Layout, Path, Rows, Take, edits_of, notice, resolve as resolve_with, resolve_as,
+};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -181,7 +185,7 @@ pub(in crate::api) async fn resolve(
                 };
                 resolve_with(doc, &layout, &open, take).map_err(EditRefused::Edit)
             }
-            None => set(doc, &layout, &place, wish.value.clone().unwrap_or(Value::Null)),
+            None => set(doc, &layout, &open, wish.value.clone().unwrap_or(Value::Null)),
         });
         authored.map_err(|failed| edit_problem(failed, &name))
     })
@@ -190,25 +194,41 @@ pub(in crate::api) async fn resolve(
     show_one(&guest, &found).await
 }
 
-/// Writes a value in the place of a conflict, also where it shows already: whoever does has seen both sides.
+/// Resolves a conflict by a value that may be none of the sides': of a field, or a row, which null deletes.
 fn set(
     doc: &bft_json_crdt::json_crdt::JsonCrdt,
     layout: &Layout,
-    place: &Path,
+    open: &Conflict,
     value: Value,
 ) -> Result<(), EditRefused> {
-    let patch = match place {
+    let patch = match &open.path {
+        Path::Row(..) if value.is_null() => {
+            let take = if open.theirs.is_none() { Take::Theirs } else { Take::Mine };
+            let deleted = Conflict { mine: None, ..open.clone() };
+            let open = if take == Take::Mine { &deleted } else { open };
+            return resolve_with(doc, layout, open, take).map_err(EditRefused::Edit);
+        }
         Path::Field(field) => json!({ field: value }),
         Path::Row(list, key) => json!({ list: { key: value } }),
         Path::RowField(list, key, field) => json!({ list: { key: { field: value } } }),
     };
-    let live = doc.view();
-    let mut edits = edits_of(layout, &live, &patch.into()).map_err(EditRefused::Patch)?;
-    if edits.is_empty() && place.field().is_some() {
-        let now = gangline_reconcile::at(&live, place).cloned();
-        edits.push(Edit::Write { path: place.clone(), old: now.clone(), new: now });
+    // As if nothing stood there: whoever writes what shows already has seen both sides, too.
+    let edits = edits_of(layout, &json!({}).into(), &patch.into()).map_err(EditRefused::Patch)?;
+    let value = edits.into_iter().find_map(|edit| match edit {
+        Edit::Write { new, .. } => new,
+        Edit::Insert { row, .. } => row_value(&open.path, row),
+        Edit::Remove { .. } | Edit::AddList(_) | Edit::DropList(_) | Edit::Own(..) => None,
+    });
+    let Some(value) = value else { return Ok(()) };
+    resolve_as(doc, layout, open, &value).map_err(EditRefused::Edit)
+}
+
+/// What a row that was put together for a conflict has at its place.
+fn row_value(place: &Path, mut row: BTreeMap<String, JsonValue>) -> Option<JsonValue> {
+    match place.field() {
+        Some(field) => row.remove(field),
+        None => Some(JsonValue::Object(row)),
     }
-    edit(doc, &edits).map_err(EditRefused::Edit)
 }
 
 fn no_such_conflict(place: &Path) -> Problem {

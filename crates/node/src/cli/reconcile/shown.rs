@@ -60,6 +60,7 @@ pub(super) fn short(each: Option<&Value>) -> String {
 pub(super) fn outcome(name: &str) -> &str {
     match name {
         "same" => "the same on both sides",
+        "stranded" => "merged; what people wrote stands where the text around it is deleted",
         "prevails" => "CONFLICT: the database's shows",
         "gives_way" => "CONFLICT: the document's shows",
         "both" => "CONFLICT: to be chosen",

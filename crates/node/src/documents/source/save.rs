@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bft_json_crdt::{Change, Digest};
 use gangline_reconcile::{
-    BadRow, Layout, Path, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source,
+    BadRow, Path, Reading, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source,
     SourceError, conflicts, plan_save, save_mark,
 };
 
@@ -100,10 +100,10 @@ impl SourceRuntime {
         let (root, rows) = (root.to_owned(), rows.clone());
         let ((plan, heads), ticket) = blocking(move || {
             replica.read(|base| {
-                let content = base.doc.view();
-                let is_deleted = Layout::of(&this.shape).is_deleted(&content);
+                let reading = Reading::of(base);
+                let is_deleted = reading.layout.is_deleted(&reading.content);
                 let plan =
-                    (!is_deleted).then(|| plan_save(&this.shape, &root, &rows, &content, &conflicts(base)));
+                    (!is_deleted).then(|| plan_save(&this.shape, &root, &rows, &reading, &conflicts(base)));
                 (plan, base.heads())
             })
         })
