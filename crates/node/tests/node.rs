@@ -15,10 +15,12 @@ mod node {
     mod logs;
     mod moves;
     mod peers;
+    mod saves;
     mod settings;
     mod sources;
     mod sync;
     mod trust;
     mod up;
     mod watch;
+    mod workflows;
 }
