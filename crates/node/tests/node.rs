@@ -20,6 +20,7 @@ mod node {
     mod sources;
     mod sync;
     mod trust;
+    mod two_reconcilers;
     mod up;
     mod watch;
     mod workflows;

@@ -264,6 +264,7 @@ impl SourceRuntime {
         })
         .await?;
         let Authored { result: reconciled, ticket, .. } = authored.map_err(FollowFailed::of)?;
+        document.set_equal_at(reconciled.heads.clone());
         if let (Some(actor), Some(last)) = (actor, reconciled.changes.last()) {
             document.note_actor(last.digest(), actor);
         }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use super::harness::Node;
+use super::harness::{Node, run, until};
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
@@ -72,6 +72,19 @@ pub(crate) fn setting_with(mode: &str, more: &str) -> TempDir {
     dir
 }
 
+/// A folder for another node that has the source's key and follows the database of the first one's.
+pub(crate) fn second_of(first: &TempDir) -> TempDir {
+    let second = tempdir().unwrap();
+    let database = first.path().join("app.db");
+    write_settings(second.path(), database.to_str().unwrap(), "merge", "key = \"import\"");
+    let file = second.path().join("workflows.key");
+    for (dir, verb) in [(first, "export"), (&second, "import")] {
+        let done = run(dir.path(), &["reconcile", "key", verb, file.to_str().unwrap()]);
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    second
+}
+
 fn write_settings(dir: &Path, database: &str, mode: &str, more: &str) {
     let settings = SETTINGS.replace("DATABASE", database).replace("MODE", mode).replace("MORE", more);
     std::fs::write(dir.join("gangline.toml"), settings).unwrap();
@@ -113,6 +126,12 @@ pub(crate) fn save(node: &Node) -> Value {
     let answer = node.post(&format!("{DOCUMENT}/save"), "{}");
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
+}
+
+/// Waits until the document has followed a version.
+#[track_caller]
+pub(crate) fn follows(node: &Node, version: i64) {
+    until(&format!("version {version}"), || show(node)["version"] == version);
 }
 
 /// Checks that the document, at the heads where it last equalled the rows, still does.
