@@ -6,6 +6,7 @@
 mod node {
     mod cli;
     mod coordinators;
+    mod database_faults;
     mod demo;
     mod documents;
     mod guard;
