@@ -11,6 +11,7 @@ mod node {
     mod documents;
     mod guard;
     mod harness;
+    mod hostile_patches;
     mod items;
     mod leases;
     mod logs;
