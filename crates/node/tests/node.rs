@@ -9,6 +9,7 @@ mod node {
     mod database_faults;
     mod demo;
     mod documents;
+    mod feeds;
     mod guard;
     mod harness;
     mod hostile_patches;
