@@ -16,6 +16,7 @@ mod node {
     mod items;
     mod leases;
     mod logs;
+    mod many_documents;
     mod moves;
     mod peers;
     mod saves;
