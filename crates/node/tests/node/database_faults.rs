@@ -71,6 +71,21 @@ fn while_another_program_holds_the_database_documents_are_as_they_were_and_then_
 }
 
 #[test]
+fn a_document_that_is_open_says_that_its_database_does_not_answer() {
+    let dir = without_wal();
+    let node = Node::start(&dir);
+    let before = show(&node);
+    let deploy = database(dir.path());
+    deploy.execute_batch("BEGIN EXCLUSIVE; UPDATE workflows SET name = 'late', lock_version = 2").unwrap();
+    until("it says so", || problems(&show(&node)).contains("locked by another program"));
+    assert_eq!((&show(&node)["view"], &show(&node)["version"]), (&before["view"], &json!(1)));
+    deploy.execute_batch("COMMIT").unwrap();
+    follows(&node, 2);
+    until("it says no more", || show(&node)["problems"] == json!([]));
+    node.stop();
+}
+
+#[test]
 fn a_save_that_finds_the_database_held_writes_nothing_and_can_be_made_again() {
     let dir = setting("merge");
     let node = Node::start(&dir);
