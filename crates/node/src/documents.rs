@@ -336,6 +336,8 @@ impl Documents {
     async fn catch_up(&self, source: &Arc<SourceRuntime>, document: &Arc<LiveDocument>, root: &str) {
         others::heed(self, source, document, root);
         if source.is_paused() {
+            // Nobody else may know of what was written while this node was down.
+            source.tell(gangline_reconcile::FollowInput::Dirty(root.to_owned()));
             return;
         }
         match source.follow(document, root, None, false).await {

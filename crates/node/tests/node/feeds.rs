@@ -266,3 +266,61 @@ fn a_paused_source_follows_nothing_says_so_and_makes_up_for_it() {
     verified(&node);
     node.stop();
 }
+
+/// After how many looks at its notes a node is killed that follows a deploy.
+const KILLS: [usize; 12] = [0, 3, 6, 10, 15, 20, 30, 45, 60, 80, 100, 150];
+
+fn killed_while_it_follows(with_outbox: bool) {
+    let dir = setting("merge");
+    let node = Node::start(&dir);
+    show(&node);
+    if with_outbox {
+        install(&dir, &node);
+    }
+    kill(node);
+    for (round, looks) in KILLS.into_iter().enumerate() {
+        let node = Node::start(&dir);
+        sql(
+            dir.path(),
+            &format!(
+                "BEGIN; UPDATE jobs SET body = body || '{round}' || char(10) WHERE id = 'j1';
+                 INSERT INTO jobs VALUES ('r{round}', '42', 'new', 'x', NULL);
+                 UPDATE workflows SET name = 'n{round}', lock_version = lock_version + 1; COMMIT"
+            ),
+        );
+        let notes = dir.path().join("gangline-data/documents/notes.db");
+        for _ in 0..looks {
+            let notes =
+                rusqlite::Connection::open_with_flags(&notes, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
+            notes.unwrap().query_row("SELECT count(*) FROM note", [], |row| row.get::<_, i64>(0)).unwrap();
+        }
+        kill(node);
+    }
+    let node = Node::start(&dir);
+    // Without anybody who opens it.
+    until("it is followed", || {
+        let listed = node.get("/api/v1/documents").json();
+        listed[0]["version"] == 1 + KILLS.len() || listed[0]["state"] == "stored"
+    });
+    let last = show(&node);
+    assert_eq!(last["version"], 1 + KILLS.len());
+    assert_eq!(last["view"]["name"], format!("n{}", KILLS.len() - 1));
+    let lines: String = (0..KILLS.len()).map(|round| format!("{round}\n")).collect();
+    assert_eq!(last["view"]["jobs"]["j1"]["body"], format!("one\ntwo\n{lines}"));
+    assert_eq!(last["view"]["jobs"].as_object().unwrap().len(), 2 + KILLS.len());
+    assert_eq!((&last["unsaved"], &last["conflicts"]), (&json!([]), &json!([])));
+    let history = node.get(&format!("{DOCUMENT}/history?limit=1000")).json();
+    assert!(history.as_array().unwrap().len() <= 1 + KILLS.len(), "no version is said twice");
+    verified(&node);
+    node.stop();
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_follows_goes_on_where_it_was() {
+    killed_while_it_follows(false);
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_follows_an_outbox_goes_on_where_it_was() {
+    killed_while_it_follows(true);
+}
