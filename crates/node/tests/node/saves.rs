@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::harness::{Node, until};
-use super::workflows::{DOCUMENT, database, edit, kill, save, setting, show, source, stored, verified};
+use super::workflows::{
+    DOCUMENT, database, edit, follows, kill, save, second_of, setting, show, source, sql, stored, verified,
+};
 
 /// The id of the save that a node has noted before it began.
 fn begun(dir: &TempDir) -> Option<String> {
@@ -125,6 +127,51 @@ fn a_save_killed_before_it_heard_of_its_commit_counts_by_what_the_columns_hold()
 #[test]
 fn a_save_killed_before_it_heard_of_its_commit_counts_by_the_outbox() {
     committed_and_not_acknowledged(true);
+}
+
+/// The other node reads rows that say what it shows, of a save of which nobody is there to tell.
+#[test]
+fn a_save_whose_node_is_gone_is_no_second_edit_at_another_one() {
+    let dir = setting("merge");
+    let node = Node::start(&dir);
+    let second = second_of(&dir);
+    let other = Node::start_with(&second, &["--listen", "127.0.0.1:0", "--peer", &node.sync_url()]);
+    let before = edited(&node);
+    until("the edits", || show(&other)["view"] == before["view"]);
+    let (writer, _) = killed_in_a_save(&dir, node);
+    writer.execute_batch(WRITTEN).unwrap();
+    writer.execute_batch("COMMIT").unwrap();
+    follows(&other, 2);
+    let as_saved = |node: &Node| {
+        let shown = show(node);
+        assert_eq!(shown["view"], before["view"]);
+        assert_eq!((&shown["unsaved"], &shown["conflicts"]), (&json!([]), &json!([])));
+    };
+    as_saved(&other);
+    let again = save(&other);
+    assert_eq!((&again["version"], &again["saved"]), (&json!(2), &json!([])));
+    let node = Node::start_with(&dir, &["--listen", "127.0.0.1:0", "--peer", &other.sync_url()]);
+    until("both agree", || show(&node)["heads"] == show(&other)["heads"]);
+    as_saved(&node);
+    as_saved(&other);
+    verified(&node);
+    verified(&other);
+    node.stop();
+    other.stop();
+}
+
+#[test]
+fn others_who_write_just_what_people_have_typed_have_saved_it() {
+    let dir = setting("merge");
+    let node = Node::start(&dir);
+    let before = edited(&node);
+    sql(dir.path(), &format!("BEGIN; {WRITTEN} COMMIT"));
+    follows(&node, 2);
+    let shown = show(&node);
+    assert_eq!(shown["view"], before["view"], "no line is there twice");
+    assert_eq!((&shown["unsaved"], &shown["conflicts"]), (&json!([]), &json!([])));
+    verified(&node);
+    node.stop();
 }
 
 /// What others wrote over a save that was committed is news; the rest of it counts as saved.

@@ -268,3 +268,64 @@ fn two_nodes_save_what_people_wrote_at_each_once() {
     a.stop();
     b.stop();
 }
+
+/// The other node reads the rows as soon as they are there, and hears a moment later that it was a save.
+#[test]
+fn a_text_that_one_node_saves_is_no_news_at_the_other() {
+    let first = setting_with("merge", "poll = \"1ms\"");
+    let a = Node::start(&first);
+    let second = second_of(&first);
+    let b = linked_to(&second, &a);
+    agree(&a, &b);
+    let mut body = "one\ntwo\n".to_owned();
+    for round in 0..8 {
+        body = format!("line {round}\n{body}");
+        let saver = if round % 2 == 0 { &a } else { &b };
+        edit(saver, &json!({"jobs": {"j1": {"body": &body}}}));
+        agree(&a, &b);
+        save(saver);
+        until("both have heard of it", || {
+            let is_saved = |node: &Node| show(node)["unsaved"] == json!([]);
+            is_saved(&a) && is_saved(&b) && show(&a)["heads"] == show(&b)["heads"]
+        });
+        until("nothing is twice", || {
+            [&a, &b].iter().all(|node| show(node)["view"]["jobs"]["j1"]["body"] == body)
+        });
+        assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body);
+    }
+    assert_eq!(agree(&a, &b)["conflicts"], json!([]));
+    honest(&a);
+    honest(&b);
+    a.stop();
+    b.stop();
+}
+
+#[test]
+fn a_text_that_two_nodes_save_at_once_is_written_once() {
+    let first = setting_with("merge", "poll = \"1ms\"");
+    let a = Node::start(&first);
+    let second = second_of(&first);
+    let b = linked_to(&second, &a);
+    agree(&a, &b);
+    let mut body = "one\ntwo\n".to_owned();
+    for round in 0..8 {
+        body = format!("line {round}\n{body}");
+        edit(&a, &json!({"jobs": {"j1": {"body": &body}}}));
+        agree(&a, &b);
+        std::thread::scope(|scope| {
+            for node in [&a, &b] {
+                scope.spawn(|| save(node));
+            }
+        });
+        until("both have heard of it", || {
+            let is_saved = |node: &Node| show(node)["unsaved"] == json!([]);
+            is_saved(&a) && is_saved(&b) && show(&a)["heads"] == show(&b)["heads"]
+        });
+        assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body, "round {round}");
+    }
+    assert_eq!(agree(&a, &b)["view"]["jobs"]["j1"]["body"], body);
+    honest(&a);
+    honest(&b);
+    a.stop();
+    b.stop();
+}
