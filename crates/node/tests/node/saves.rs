@@ -151,7 +151,10 @@ fn a_save_whose_node_is_gone_is_no_second_edit_at_another_one() {
     let again = save(&other);
     assert_eq!((&again["version"], &again["saved"]), (&json!(2), &json!([])));
     let node = Node::start_with(&dir, &["--listen", "127.0.0.1:0", "--peer", &other.sync_url()]);
-    until("both agree", || show(&node)["heads"] == show(&other)["heads"]);
+    until("both agree", || {
+        let (here, there) = (show(&node), show(&other));
+        here["heads"] == there["heads"] && here["unsaved"] == json!([])
+    });
     as_saved(&node);
     as_saved(&other);
     verified(&node);

@@ -21,16 +21,24 @@ fn deploy(dir: &TempDir, version: i64, name: &str, more: &str) {
     sql(dir.path(), &format!("BEGIN; {of_root}; {more}; COMMIT"));
 }
 
+/// Waits until both have the same changes, and what they show is as it should be.
+#[track_caller]
+fn agree_on(a: &Node, b: &Node, is_so: impl Fn(&Value) -> bool) -> Value {
+    let mut seen = (Value::Null, Value::Null);
+    until("the same at both", || {
+        seen = (show(a), show(b));
+        seen.0["heads"] == seen.1["heads"] && is_so(&seen.0)
+    });
+    for part in ["view", "version", "unsaved", "conflicts"] {
+        assert_eq!(seen.0[part], seen.1[part], "{part}");
+    }
+    seen.0
+}
+
 /// Waits until both have the same changes.
 #[track_caller]
 fn agree(a: &Node, b: &Node) -> Value {
-    until("the same heads", || show(a)["heads"] == show(b)["heads"]);
-    let (a, b) = (show(a), show(b));
-    assert_eq!(a["heads"], b["heads"]);
-    for part in ["view", "version", "unsaved", "conflicts"] {
-        assert_eq!(a[part], b[part], "{part}");
-    }
-    a
+    agree_on(a, b, |_| true)
 }
 
 /// The changes of a document that its source has signed.
@@ -124,16 +132,13 @@ fn meet_at_two_versions(is_newer_first: bool) {
         (a, b)
     };
     paused(&a, false);
-    let is_newest = |node: &Node| {
-        let shown = show(node);
+    let both = agree_on(&a, &b, |shown| {
         let jobs = &shown["view"]["jobs"];
         shown["version"] == 3
             && shown["view"]["name"] == "third"
             && jobs["j1"]["body"] == "one\ntwo\nthree\n"
             && jobs["j3"] == json!({"name": "newer", "body": "x", "adaptor": null})
-    };
-    until("the newest at both", || is_newest(&a) && is_newest(&b) && show(&a)["heads"] == show(&b)["heads"]);
-    let both = agree(&a, &b);
+    });
     assert_eq!((&both["unsaved"], &both["conflicts"]), (&json!([]), &json!([])));
     honest(&a);
     honest(&b);
@@ -178,14 +183,11 @@ fn a_batch_of_an_older_version_that_comes_late_is_put_right_by_whoever_reads_the
     a.stop();
     let a = linked_to(&first, &b);
     until("the older batch", || batches(&b).len() > 2);
-    let is_newest = |node: &Node| {
-        let shown = show(node);
+    agree_on(&a, &b, |shown| {
         shown["version"] == 3
             && shown["view"]["name"] == "third"
             && shown["view"]["jobs"]["j1"]["body"] == "one\ntwo\nthree\n"
-    };
-    until("the newest at both", || is_newest(&a) && is_newest(&b));
-    agree(&a, &b);
+    });
     honest(&b);
     a.stop();
     b.stop();
@@ -252,10 +254,7 @@ fn two_nodes_save_what_people_wrote_at_each_once() {
                 scope.spawn(|| save(node));
             }
         });
-        until("all saved", || {
-            let is_saved = |node: &Node| show(node)["unsaved"] == json!([]);
-            is_saved(&a) && is_saved(&b) && show(&a)["heads"] == show(&b)["heads"]
-        });
+        agree_on(&a, &b, |shown| shown["unsaved"] == json!([]));
     }
     let both = agree(&a, &b);
     assert_eq!(both["view"]["jobs"].as_object().unwrap().len(), 12);
@@ -284,12 +283,8 @@ fn a_text_that_one_node_saves_is_no_news_at_the_other() {
         edit(saver, &json!({"jobs": {"j1": {"body": &body}}}));
         agree(&a, &b);
         save(saver);
-        until("both have heard of it", || {
-            let is_saved = |node: &Node| show(node)["unsaved"] == json!([]);
-            is_saved(&a) && is_saved(&b) && show(&a)["heads"] == show(&b)["heads"]
-        });
-        until("nothing is twice", || {
-            [&a, &b].iter().all(|node| show(node)["view"]["jobs"]["j1"]["body"] == body)
+        agree_on(&a, &b, |shown| {
+            shown["unsaved"] == json!([]) && shown["view"]["jobs"]["j1"]["body"] == body
         });
         assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body);
     }
@@ -317,10 +312,7 @@ fn a_text_that_two_nodes_save_at_once_is_written_once() {
                 scope.spawn(|| save(node));
             }
         });
-        until("both have heard of it", || {
-            let is_saved = |node: &Node| show(node)["unsaved"] == json!([]);
-            is_saved(&a) && is_saved(&b) && show(&a)["heads"] == show(&b)["heads"]
-        });
+        agree_on(&a, &b, |shown| shown["unsaved"] == json!([]));
         assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body, "round {round}");
     }
     assert_eq!(agree(&a, &b)["view"]["jobs"]["j1"]["body"], body);
