@@ -9,6 +9,7 @@ mod feed;
 mod host;
 pub(crate) mod live;
 mod names;
+mod others;
 pub(crate) mod present;
 pub(crate) mod source;
 mod store;
@@ -332,8 +333,11 @@ impl Documents {
 
     /// Lets a document that was just opened follow its rows, before anybody sees it. A database that does not answer keeps
     /// nobody out: the document is as it was, and says so.
-    async fn catch_up(&self, source: &Arc<SourceRuntime>, document: &LiveDocument, root: &str) {
+    async fn catch_up(&self, source: &Arc<SourceRuntime>, document: &Arc<LiveDocument>, root: &str) {
+        others::heed(self, source, document, root);
         if source.is_paused() {
+            // Nobody else may know of what was written while this node was down.
+            source.tell(gangline_reconcile::FollowInput::Dirty(root.to_owned()));
             return;
         }
         match source.follow(document, root, None, false).await {

@@ -6,19 +6,26 @@
 mod node {
     mod cli;
     mod coordinators;
+    mod database_faults;
     mod demo;
     mod documents;
+    mod feeds;
     mod guard;
     mod harness;
+    mod hostile_patches;
     mod items;
     mod leases;
     mod logs;
+    mod many_documents;
     mod moves;
     mod peers;
+    mod saves;
     mod settings;
     mod sources;
     mod sync;
     mod trust;
+    mod two_reconcilers;
     mod up;
     mod watch;
+    mod workflows;
 }

@@ -416,6 +416,22 @@ fn a_journal_of_a_killed_writer_is_rolled_back() {
     }
 }
 
+/// What SQLite counts is of one connection: that of the next one is no lower, and says nothing of what it has not seen.
+#[test]
+fn a_commit_of_somebody_who_kept_the_pulse_out_shows_in_it() {
+    let ground = SqliteGround::new(Make { journal: "delete", ..WAL });
+    flows(&ground);
+    let source = SqliteSource::with_busy_timeout(&ground.path(), Duration::ZERO);
+    let before = source.pulse().unwrap();
+    let app = ground.other();
+    app.execute_batch("BEGIN EXCLUSIVE; INSERT INTO workflows (id) VALUES (1)").unwrap();
+    assert!(matches!(source.pulse(), Err(SourceError::Busy { .. })));
+    app.execute_batch("COMMIT").unwrap();
+    let after = source.pulse().unwrap();
+    assert_ne!(after, before);
+    assert_eq!(source.pulse().unwrap(), after, "nobody has written since");
+}
+
 #[test]
 fn a_database_that_somebody_has_to_himself_is_busy() {
     let ground = SqliteGround::new(Make { journal: "delete", ..WAL });

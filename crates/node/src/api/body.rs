@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::App;
@@ -102,7 +102,8 @@ fn over(limit: usize) -> Problem {
     )
 }
 
-/// Reads JSON. An object that says one thing twice is refused: who reads which of the two is anyone's guess.
+/// Reads JSON. An object that says one thing twice, at whatever depth, is refused: who reads which of the two is anyone's
+/// guess.
 ///
 /// # Errors
 /// 400 with the place of the mistake.
@@ -116,35 +117,65 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Value, Problem> {
         Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail, "send one JSON object as UTF-8")
     };
     let value: Value = serde_json::from_slice(bytes).map_err(|error| broken(&error))?;
-    if value.is_object() {
-        serde_json::from_slice::<DistinctKeys>(bytes).map_err(|error| broken(&error))?;
-    }
+    serde_json::from_slice::<DistinctKeys>(bytes).map_err(|error| broken(&error))?;
     Ok(value)
 }
 
+/// JSON in which no object has a key twice.
 struct DistinctKeys;
 
 impl<'de> Deserialize<'de> for DistinctKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = DistinctKeys;
+        deserializer.deserialize_any(Self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'de> Visitor<'de> for DistinctKeys {
+    type Value = Self;
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<DistinctKeys, M::Error> {
-                let mut seen = BTreeSet::new();
-                while let Some((key, _)) = map.next_entry::<String, IgnoredAny>()? {
-                    if let Some(key) = seen.replace(key) {
-                        return Err(M::Error::custom(format!("`{key}` is there twice")));
-                    }
-                }
-                Ok(DistinctKeys)
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self, M::Error> {
+        let mut seen = BTreeSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if seen.contains(&key) {
+                return Err(M::Error::custom(format!("`{key}` is there twice")));
             }
+            seen.insert(key);
+            map.next_value::<Self>()?;
         }
-        deserializer.deserialize_map(Keys)
+        Ok(self)
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Self, S::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
     }
 }
 
@@ -163,7 +194,11 @@ mod tests {
         }
         assert!(json(&[b'"', 0xff, b'"']).is_err());
         assert_eq!(json(b"[1]").unwrap(), serde_json::json!([1]));
-        assert!(json(b"{\"a\":{\"b\":1},\"b\":1}").is_ok());
+        let said_once = br#"{"a":{"b":1,"c":[1,-1,0.5,true,null,"b",{"b":1},{"b":2}]},"b":1}"#;
+        assert!(json(said_once).is_ok());
+        for text in [r#"{"a":{"b":1,"b":1}}"#, r#"[{"a":1,"\u0061":2}]"#, r#"{"a":[0,{"b":{"":1,"":1}}]}"#] {
+            assert_eq!(json(text.as_bytes()).unwrap_err().code(), "bad_json", "{text}");
+        }
     }
 
     #[tokio::test]

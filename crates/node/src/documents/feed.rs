@@ -32,6 +32,8 @@ pub(crate) struct FeedState {
     pulse: Option<u64>,
     position: Option<OutboxPosition>,
     has_outbox: bool,
+    /// What the outbox has named since all rows were compared last.
+    named: BTreeSet<String>,
     swept_ms: u64,
     pruned_ms: u64,
 }
@@ -95,14 +97,24 @@ fn look(documents: &Documents, source: &SourceRuntime) -> Result<(), FollowFaile
     }
     let roots = read_outbox(source, &mut state)?;
     let has_outbox = roots.is_some();
-    let named: BTreeSet<String> = roots.into_iter().flatten().collect();
-    named.iter().for_each(|root| source.tell(FollowInput::Dirty(root.clone())));
-    if !has_outbox || is_due || !state.has_scanned || source.must_scan.swap(false, Ordering::Relaxed) {
-        let found = scan(documents, source, &mut state)?;
+    heed(source, &mut state, roots);
+    let has_gap = source.must_scan.swap(false, Ordering::Relaxed);
+    if !has_outbox || is_due || !state.has_scanned || has_gap {
         // With an outbox, and without a gap in it, every change was named.
-        let missed = found.iter().filter(|root| has_outbox && !named.contains(*root)).count();
-        Counters::add(&source.counters.missed, missed);
+        let shall_be_named = has_outbox && state.has_scanned && !has_gap;
+        let scanned = scan(documents, source, &mut state);
+        let found = scanned.inspect_err(|_| source.must_scan.store(true, Ordering::Relaxed))?;
         found.iter().for_each(|root| source.tell(FollowInput::Dirty(root.clone())));
+        if has_outbox {
+            // What was committed while this scanned.
+            let roots = read_outbox(source, &mut state)?;
+            heed(source, &mut state, roots);
+        }
+        let named = std::mem::take(&mut state.named);
+        if shall_be_named {
+            let missed = found.iter().filter(|root| !named.contains(*root)).count();
+            Counters::add(&source.counters.missed, missed);
+        }
         state.swept_ms = now;
     }
     if has_outbox && now >= state.pruned_ms.saturating_add(PRUNE_MS) {
@@ -116,6 +128,14 @@ fn look(documents: &Documents, source: &SourceRuntime) -> Result<(), FollowFaile
     // Last: what failed above is looked at again.
     state.pulse = Some(pulse);
     Ok(())
+}
+
+/// Takes up what an outbox names.
+fn heed(source: &SourceRuntime, state: &mut FeedState, roots: Option<Vec<String>>) {
+    for root in roots.into_iter().flatten() {
+        source.tell(FollowInput::Dirty(root.clone()));
+        state.named.insert(root);
+    }
 }
 
 /// The roots that an outbox names; none where there is no outbox. What it names is marked before its position moves.

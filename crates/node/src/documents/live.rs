@@ -31,6 +31,8 @@ pub(crate) struct LiveDocument {
     trouble: watch::Sender<Option<Trouble>>,
     shown: Mutex<Option<Arc<Shown>>>,
     actors: Mutex<VecDeque<(Digest, String)>>,
+    /// What the source had signed last when the rows were followed here last.
+    equal_at: Mutex<Vec<Digest>>,
     _subscription: Subscription,
 }
 
@@ -84,6 +86,7 @@ impl LiveDocument {
             trouble: watch::Sender::new(None),
             shown: Mutex::default(),
             actors: Mutex::default(),
+            equal_at: Mutex::default(),
             _subscription: subscription,
         }
     }
@@ -123,6 +126,16 @@ impl LiveDocument {
     pub(crate) fn actor_of(&self, change: &Digest) -> Option<String> {
         let actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
         actors.iter().rev().find(|(known, _)| known == change).map(|(_, actor)| actor.clone())
+    }
+
+    /// Notes where it equals the rows that this node has read.
+    pub(super) fn set_equal_at(&self, tracked: Vec<Digest>) {
+        *self.equal_at.lock().unwrap_or_else(PoisonError::into_inner) = tracked;
+    }
+
+    /// Whether it equals there the rows that this node has read.
+    pub(super) fn equals_rows_at(&self, tracked: &[Digest]) -> bool {
+        *self.equal_at.lock().unwrap_or_else(PoisonError::into_inner) == tracked
     }
 
     /// Why it does not follow.

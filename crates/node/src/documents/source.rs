@@ -2,6 +2,7 @@
 
 mod notes;
 mod save;
+mod saved_elsewhere;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use bft_json_crdt::{AuthorId, BaseCrdt, DocumentId, Keypair};
 use gangline_doc::{Authored, EditFailed};
 use gangline_reconcile::{
     Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows,
-    Shape, Source, SourceError, conflicts, plan, reconcile, tracking_ref, version_of,
+    Shape, Source, SourceError, conflicts, plan, tracking_ref, version_of,
 };
 use tokio::sync::Notify;
 
@@ -248,12 +249,13 @@ impl SourceRuntime {
     ) -> Result<Followed, FollowFailed> {
         let (name, _) = self.document_of(root);
         let (this, replica) = (Arc::clone(self), document.replica.clone());
+        let key = root.to_owned();
         let (rows, authored, open, from) = blocking(move || {
             let mut from = None;
             let authored = replica.author_as(clock::now_ms(), |base| {
                 from = followed_version(base, &this.keypair);
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
-                let reconciled = reconcile(base, source, &rows, accepts_older)?;
+                let reconciled = saved_elsewhere::reconcile(base, source, &key, &rows, accepts_older)?;
                 let changes = reconciled.changes.clone();
                 Ok::<_, ReconcileError>((reconciled, changes))
             });
@@ -265,6 +267,7 @@ impl SourceRuntime {
         })
         .await?;
         let Authored { result: reconciled, ticket, .. } = authored.map_err(FollowFailed::of)?;
+        document.set_equal_at(reconciled.heads.clone());
         if let (Some(actor), Some(last)) = (actor, reconciled.changes.last()) {
             document.note_actor(last.digest(), actor);
         }

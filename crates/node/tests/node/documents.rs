@@ -1,123 +1,10 @@
 //! Documents that follow a database, over HTTP, on real files: drafts, deploys, saves, kills, and a second node.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-
-use rusqlite::Connection;
 use serde_json::{Value, json};
-use tempfile::{TempDir, tempdir};
+use tempfile::tempdir;
 
 use super::harness::{Node, until};
-
-const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    CREATE TABLE workflows (
-        id TEXT PRIMARY KEY, name TEXT, concurrency INTEGER, owner TEXT, password TEXT,
-        lock_version INTEGER NOT NULL DEFAULT 1, deleted_at TEXT
-    );
-    CREATE TABLE jobs (
-        id TEXT PRIMARY KEY, workflow_id TEXT REFERENCES workflows (id),
-        name TEXT NOT NULL, body TEXT NOT NULL DEFAULT '', adaptor TEXT
-    );
-    CREATE TABLE edges (
-        id TEXT PRIMARY KEY, workflow_id TEXT REFERENCES workflows (id),
-        source_job_id TEXT REFERENCES jobs (id), enabled BOOLEAN NOT NULL DEFAULT 1
-    );
-    INSERT INTO workflows VALUES ('42', 'deploy', 5, 'ops', 'hush', 1, NULL);
-    INSERT INTO jobs VALUES ('j1', '42', 'build', 'one' || char(10) || 'two' || char(10), 'http');
-    INSERT INTO jobs VALUES ('j2', '42', 'ship', '', NULL);
-    INSERT INTO edges VALUES ('e1', '42', 'j1', 1);
-";
-
-const SETTINGS: &str = r#"
-[[reconcile]]
-name = "workflows"
-database = "sqlite:app.db"
-mode = "MODE"
-[reconcile.root]
-table = "workflows"
-key = "id"
-version = "lock_version"
-document = "workflow:{id}"
-soft_delete = "deleted_at"
-fields = { name = "db_wins", concurrency = "doc_wins", owner = "db_owned" }
-secret = ["password"]
-[[reconcile.list]]
-table = "jobs"
-parent = "workflow_id"
-key = "id"
-fields = { name = "db_wins", body = "text_merge", adaptor = "db_wins" }
-[[reconcile.list]]
-table = "edges"
-parent = "workflow_id"
-key = "id"
-fields = { source_job_id = "db_wins", enabled = "db_wins" }
-refs = { source_job_id = "jobs" }
-"#;
-
-const DOCUMENT: &str = "/api/v1/documents/workflow:42";
-
-fn setting(mode: &str) -> TempDir {
-    let dir = tempdir().unwrap();
-    std::fs::write(dir.path().join("gangline.toml"), SETTINGS.replace("MODE", mode)).unwrap();
-    sql(dir.path(), SCHEMA);
-    dir
-}
-
-/// What a deploy does: it writes the tables, and knows nothing of documents.
-fn sql(dir: &Path, statements: &str) {
-    let database = Connection::open(dir.join("app.db")).unwrap();
-    database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-    database.execute_batch(statements).unwrap();
-}
-
-fn stored(dir: &Path, query: &str) -> String {
-    let database = Connection::open(dir.join("app.db")).unwrap();
-    database.query_row(query, [], |row| row.get(0)).unwrap()
-}
-
-fn show(node: &Node) -> Value {
-    let answer = node.get(DOCUMENT);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()
-}
-
-fn edit(node: &Node, patch: &Value) -> Value {
-    let answer = node.patch(DOCUMENT, &patch.to_string());
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()
-}
-
-fn save(node: &Node) -> Value {
-    let answer = node.post(&format!("{DOCUMENT}/save"), "{}");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()
-}
-
-/// Events of a stream, up to the first one of a kind.
-struct Stream(BufReader<std::net::TcpStream>);
-
-impl Stream {
-    fn of(node: &Node, client: &str) -> Self {
-        let mut stream = node.connect();
-        let path = format!("/api/v1/watch?document=workflow:42&client={client}");
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", node.addr).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn until(&mut self, kind: &str) -> Value {
-        let wanted = format!("event: {kind}");
-        let mut is_it = false;
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended before {kind}");
-            is_it |= line.trim_end() == wanted;
-            if let Some(data) = line.strip_prefix("data: ").filter(|_| is_it) {
-                return serde_json::from_str(data).unwrap();
-            }
-        }
-    }
-}
+use super::workflows::{DOCUMENT, Stream, edit, kill, save, setting, show, sql, stored};
 
 #[test]
 fn a_draft_survives_what_a_deploy_writes_and_every_client_is_told_once() {
@@ -223,11 +110,9 @@ fn a_conflict_is_shown_with_both_values_resolved_by_an_edit_and_saved() {
 #[test]
 fn what_was_acknowledged_survives_a_kill_and_the_next_opener_sees_the_import() {
     let dir = setting("merge");
-    let mut node = Node::start(&dir);
+    let node = Node::start(&dir);
     edit(&node, &json!({"jobs": {"j1": {"body": "typed\none\ntwo\n"}}}));
-    node.process.child.kill().unwrap();
-    node.process.child.wait().unwrap();
-    drop(node);
+    kill(node);
     sql(
         dir.path(),
         "UPDATE jobs SET name = 'imported' WHERE id = 'j1'; UPDATE workflows SET lock_version = 2",

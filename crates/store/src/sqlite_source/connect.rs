@@ -32,6 +32,8 @@ struct Idle {
     /// Rises when the file is another one.
     generation: u32,
     pulse: Option<Connection>,
+    /// How many connections the pulse was read from: what SQLite counts is each connection's own.
+    pulses: u32,
     readers: Vec<Connection>,
 }
 
@@ -95,7 +97,7 @@ impl Connections {
         self.idle().generation
     }
 
-    /// Returns a number that rises when another connection has committed, or the file is another one.
+    /// Returns a number that rises when another connection has committed, the file is another one, or it could not be read.
     pub(super) fn pulse(&self) -> Result<u64, Trouble> {
         self.or_recovered(|| self.pulse_once())
     }
@@ -105,11 +107,14 @@ impl Connections {
         self.look(&mut idle)?;
         let connection = match idle.pulse.take() {
             Some(connection) => connection,
-            None => self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            None => {
+                idle.pulses = idle.pulses.wrapping_add(1);
+                self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?
+            }
         };
         let version: u32 = connection.pragma_query_value(None, "data_version", |row| row.get(0))?;
         idle.pulse = Some(connection);
-        Ok(u64::from(idle.generation) << 32 | u64::from(version))
+        Ok(u64::from(idle.pulses) << 32 | u64::from(version))
     }
 
     /// Takes a connection that reads, and tells which file it belongs to.

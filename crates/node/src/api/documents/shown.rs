@@ -34,7 +34,10 @@ pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Val
         .iter()
         .map(|path| json!({"path": path.to_string(), "what": "names a row that is not there"}))
         .collect();
-    problems.extend(live.trouble().map(|trouble| json!({"path": null, "what": trouble.reason})));
+    // Where the database does not answer at all, nothing has been tried with this document.
+    let trouble = live.trouble().map(|trouble| trouble.reason);
+    let trouble = trouble.or_else(|| live.source.as_ref().and_then(|source| source.failure()));
+    problems.extend(trouble.map(|reason| json!({"path": null, "what": reason})));
     json!({
         "id": shown.name.as_deref().unwrap_or(&found.name),
         "source": live.source.as_ref().map(|source| &source.name),

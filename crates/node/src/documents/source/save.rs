@@ -175,6 +175,7 @@ impl SourceRuntime {
         .await?;
         let authored = authored.map_err(FollowFailed::of)?;
         let changes = authored.changes;
+        document.set_equal_at(changes.iter().map(Change::digest).collect());
         durable(authored.ticket).await?;
         let audit = Audit {
             document: document.id.to_string(),
