@@ -139,7 +139,7 @@ pub(crate) fn assemble(
     let joined = dir.as_deref().map_or_else(|| Ok(Vec::new()), rendezvous::read)?;
     let gate = Arc::new(NodeGate::open(settings, keypair.clone(), dir)?);
     let trust = gate.accepts();
-    let (sources, sources_without) = documents::open(settings, &documents)?;
+    let sources = documents::open(settings, &documents)?;
     let replica_settings = ReplicaSettings {
         trust,
         stops_equivocators: settings.stops_equivocators.value,
@@ -197,7 +197,6 @@ pub(crate) fn assemble(
         logs,
         links,
         documents,
-        sources_without,
         author,
         agent: match agents.as_slice() {
             [one] => one.clone(),

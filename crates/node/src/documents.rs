@@ -11,9 +11,10 @@ pub(crate) mod live;
 mod names;
 pub(crate) mod present;
 pub(crate) mod source;
+pub(crate) mod sources;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -24,12 +25,13 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::assemble::{Without, open};
+pub(crate) use self::assemble::{Opened, open};
 pub(crate) use self::host::Hosting;
 use self::live::{LiveDocument, Trouble};
 pub(crate) use self::names::Named;
 use self::names::Names;
 use self::source::SourceRuntime;
+use self::sources::Sources;
 pub(crate) use self::store::{DiskDocuments, DocumentStore, MemoryDocuments};
 use crate::api::{blocking, durable};
 use crate::clock;
@@ -46,11 +48,15 @@ struct Inner {
     keypair: Keypair,
     store: Arc<dyn DocumentStore>,
     settings: ReplicaSettings,
-    sources: Vec<Arc<SourceRuntime>>,
+    sources: Sources,
+    /// Sources whose database could not be read, until the node runs.
+    unread: Mutex<Vec<assemble::Unread>>,
     names: Names,
     doors: Mutex<Doors<DocumentId>>,
     waiting: Mutex<BTreeMap<Visitor, oneshot::Sender<Admission>>>,
     live: Mutex<BTreeMap<DocumentId, Arc<LiveDocument>>>,
+    /// Those whose closing does not end.
+    stuck: Mutex<BTreeSet<DocumentId>>,
     visitors: AtomicU64,
     /// Wakes the task that keeps the doors' deadlines.
     wake: Notify,
@@ -90,12 +96,12 @@ impl Drop for Guest {
 }
 
 /// Which document is meant, and whether it is there yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) id: DocumentId,
     pub(crate) name: String,
     /// Where this node can reconcile it: by which source, and which root.
-    pub(crate) root: Option<(usize, String)>,
+    pub(crate) root: Option<(Arc<SourceRuntime>, String)>,
     /// It has been opened before, here or at a peer.
     pub(crate) is_stored: bool,
 }
@@ -109,7 +115,7 @@ impl Documents {
         keypair: Keypair,
         store: Arc<dyn DocumentStore>,
         settings: ReplicaSettings,
-        sources: Vec<Arc<SourceRuntime>>,
+        sources: Opened,
         stop: CancellationToken,
     ) -> Result<Self, String> {
         let names = Names::read(Arc::clone(&store))?;
@@ -117,11 +123,13 @@ impl Documents {
             keypair,
             store,
             settings,
-            sources,
+            sources: Sources::new(sources.held, sources.without),
+            unread: Mutex::new(sources.unread),
             names,
             doors: Mutex::new(Doors::new(DoorSettings::default())),
             waiting: Mutex::default(),
             live: Mutex::default(),
+            stuck: Mutex::default(),
             visitors: AtomicU64::new(1),
             wake: Notify::new(),
             links: RwLock::default(),
@@ -139,8 +147,12 @@ impl Documents {
     /// Keeps deadlines and feeds until the node stops; then closes all documents.
     pub(crate) async fn run(self) {
         self.inner.tasks.spawn(learn_names(self.clone()));
-        for source in &self.inner.sources {
-            self.inner.tasks.spawn(feed::run(self.clone(), Arc::clone(source)));
+        for source in self.inner.sources.held() {
+            self.names().iter().for_each(|named| source.meet(named));
+            self.inner.tasks.spawn(feed::run(self.clone(), source));
+        }
+        for unread in lock(&self.inner.unread).drain(..) {
+            self.inner.tasks.spawn(assemble::await_database(self.clone(), unread));
         }
         loop {
             let due = lock(&self.inner.doors).next_deadline();
@@ -158,14 +170,33 @@ impl Documents {
         self.inner.tasks.wait().await;
     }
 
-    /// The sources that this node has the mapping and the key of.
-    pub(crate) fn sources(&self) -> &[Arc<SourceRuntime>] {
+    /// The databases that documents follow.
+    pub(crate) fn sources(&self) -> &Sources {
         &self.inner.sources
     }
 
-    /// A source by its name.
-    pub(crate) fn source(&self, name: &str) -> Option<&Arc<SourceRuntime>> {
-        self.inner.sources.iter().find(|source| source.name == name)
+    /// Follows a source whose database can be read from now on.
+    fn take_up(&self, source: Arc<SourceRuntime>) {
+        self.inner.sources.take_up(Arc::clone(&source));
+        for document in self.live() {
+            self.adopt(&document);
+        }
+        self.names().iter().for_each(|named| source.meet(named));
+        self.inner.tasks.spawn(feed::run(self.clone(), source));
+    }
+
+    /// Looks whether a document was signed by another key than this node has for its source.
+    fn meet(&self, named: &Named) {
+        self.inner.sources.held().iter().for_each(|source| source.meet(named));
+    }
+
+    /// Tells an open document which source it follows.
+    fn adopt(&self, document: &LiveDocument) -> Option<(Arc<SourceRuntime>, String)> {
+        let named = document.replica.read(|base| (base.source_name(), base.source())).0;
+        let name = named.0.or_else(|| self.inner.names.wanted(&document.id));
+        let (source, root) = self.root_of(&Named { id: document.id, name, author: named.1, root: None })?;
+        document.adopt(&source);
+        Some((source, root))
     }
 
     /// What is kept, by name.
@@ -173,9 +204,24 @@ impl Documents {
         self.inner.names.all()
     }
 
+    /// Visits all that are kept, by id, each with that which is found by its name. What visits must not ask for names.
+    pub(crate) fn each_name(&self, visit: impl FnMut(&Named, Option<DocumentId>)) {
+        self.inner.names.each(visit);
+    }
+
+    /// Whether a document is kept here.
+    pub(crate) fn is_kept(&self, id: &DocumentId) -> bool {
+        self.inner.names.has(id)
+    }
+
     /// The documents that are open.
     pub(crate) fn live(&self) -> Vec<Arc<LiveDocument>> {
         lock(&self.inner.live).values().cloned().collect()
+    }
+
+    /// How many documents are open, and of how many the closing does not end.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (lock(&self.inner.live).len(), lock(&self.inner.stuck).len())
     }
 
     /// A document that is open, without entering it.
@@ -185,36 +231,25 @@ impl Documents {
 
     /// Finds a document by its name, or by its id in hex. Of several with one name that which this node can reconcile.
     pub(crate) fn find(&self, wanted: &str) -> Option<Found> {
-        for (at, source) in self.inner.sources.iter().enumerate() {
-            if let Some(root) = source.root_of(wanted) {
-                let (name, id) = source.document_of(&root);
-                let is_stored = self.inner.names.has(&id);
-                return Some(Found { id, name, root: Some((at, root)), is_stored });
-            }
+        if let Some((source, root)) = self.inner.sources.root_of(wanted) {
+            let (name, id) = source.document_of(&root);
+            let is_stored = self.inner.names.has(&id);
+            return Some(Found { id, name, root: Some((source, root)), is_stored });
         }
         let named = self.inner.names.find(wanted)?;
         let root = self.root_of(&named);
         Some(Found { id: named.id, name: named.name.unwrap_or_default(), root, is_stored: true })
     }
 
-    fn root_of(&self, named: &Named) -> Option<(usize, String)> {
-        let name = named.name.as_ref()?;
-        self.inner.sources.iter().enumerate().find_map(|(at, source)| {
-            let root = source.root_of(name)?;
-            (source.document_of(&root).1 == named.id).then_some((at, root))
-        })
+    /// The source and the root of a document, if this node reconciles it: a document of this name may be another key's.
+    pub(crate) fn root_of(&self, named: &Named) -> Option<(Arc<SourceRuntime>, String)> {
+        let (source, root) = self.inner.sources.root_of(named.name.as_ref()?)?;
+        (source.document_of(&root).1 == named.id).then_some((source, root))
     }
 
     /// Remembers by which name a document was asked for, before it is entered.
     pub(crate) fn want(&self, found: &Found) {
         self.inner.names.want(found.id, &found.name);
-    }
-
-    /// The source of a document that is kept here.
-    pub(crate) fn source_name(&self, name: &str, id: &DocumentId) -> Option<String> {
-        let named = Named { id: *id, name: Some(name.to_owned()), author: None, root: None };
-        let (at, _) = self.root_of(&named)?;
-        self.inner.sources.get(at).map(|source| source.name.clone())
     }
 
     /// Enters a document: opens it, or joins those who are in it, also while it is being closed.
@@ -272,6 +307,7 @@ impl Documents {
                 let this = self.clone();
                 self.inner.tasks.spawn(async move {
                     this.close(id).await;
+                    lock(&this.inner.stuck).remove(&id);
                     this.handle(DoorInput::Closed(id, generation));
                 });
             }
@@ -286,6 +322,7 @@ impl Documents {
                 tell.map(|tell| tell.send(Err(error)));
             }
             DoorEffect::Stuck(id, _) => {
+                lock(&self.inner.stuck).insert(id);
                 tracing::error!(event = "document_stuck", document = %id, "closing the document does not end");
             }
         }
@@ -313,14 +350,14 @@ impl Documents {
         let (name, author) = replica.read(|base| (base.source_name(), base.source())).0;
         let name = name.or_else(|| self.inner.names.wanted(&id));
         let named = Named { id, name, author, root: None };
-        let root = self.root_of(&named);
         if named.author.is_some() {
+            self.meet(&named);
             self.inner.names.learn(named);
         }
-        let source = root.as_ref().and_then(|(at, _)| self.inner.sources.get(*at)).cloned();
-        let document = Arc::new(LiveDocument::new(id, generation, replica, source.clone()));
+        let document = Arc::new(LiveDocument::new(id, generation, replica));
         lock(&self.inner.live).insert(id, Arc::clone(&document));
-        if let (Some(source), Some((_, root))) = (source, root) {
+        // When it can be found: a source that is taken up at this moment has it, or is seen here.
+        if let Some((source, root)) = self.adopt(&document) {
             self.catch_up(&source, &document, &root).await;
         }
         let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
@@ -340,7 +377,10 @@ impl Documents {
             Ok(_) => {}
             Err(failed) => {
                 let retry_in = failed.may_pass().then_some(0);
-                document.set_trouble(Some(Trouble { reason: failed.reason(), retry_in }));
+                document.set_trouble(Some(Trouble {
+                    reason: failed.reason_for(&source.document_of(root).0),
+                    retry_in,
+                }));
                 source.tell(gangline_reconcile::FollowInput::Dirty(root.to_owned()));
             }
         }
@@ -357,6 +397,7 @@ impl Documents {
             let mut keep = |root| {
                 let (shown, ticket) = document.shown();
                 let named = Named { id, name: shown.name.clone(), author: shown.author, root: Some(root) };
+                this.meet(&named);
                 kept = Some((this.inner.names.keep(named, shown.heads.is_empty()), ticket));
             };
             let is_linked = links.is_some_and(|links| links.close_document(id, |held| keep(held.root)));
@@ -417,8 +458,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whose changes a document takes besides those that the node trusts: its source's.
 pub(crate) fn with_sources(
-    trust: Option<std::collections::BTreeSet<AuthorId>>,
-    sources: &[Arc<SourceRuntime>],
-) -> Option<std::collections::BTreeSet<AuthorId>> {
-    trust.map(|trust| trust.into_iter().chain(sources.iter().map(|source| source.author())).collect())
+    trust: Option<BTreeSet<AuthorId>>,
+    sources: &Opened,
+) -> Option<BTreeSet<AuthorId>> {
+    trust.map(|trust| trust.into_iter().chain(sources.authors()).collect())
 }

@@ -8,6 +8,7 @@ mod node {
     mod coordinators;
     mod demo;
     mod documents;
+    mod documents_state;
     mod guard;
     mod harness;
     mod items;

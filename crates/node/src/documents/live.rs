@@ -1,7 +1,7 @@
 //! A document that is open, and what it shows.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, BaseCrdt, Digest, DocumentId, JsonValue};
@@ -20,8 +20,8 @@ pub(crate) struct LiveDocument {
     pub(crate) id: DocumentId,
     pub(crate) generation: Generation,
     pub(crate) replica: Replica<JsonCrdt>,
-    /// Whose rows it follows, where this node can reconcile them.
-    pub(crate) source: Option<Arc<SourceRuntime>>,
+    /// Whose rows it follows, where this node can reconcile them, from when it can.
+    source: OnceLock<Arc<SourceRuntime>>,
     /// Reconciling and saving take turns.
     pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) present: Present,
@@ -63,12 +63,7 @@ pub(crate) struct Shown {
 
 impl LiveDocument {
     /// A document that has just been opened.
-    pub(crate) fn new(
-        id: DocumentId,
-        generation: Generation,
-        replica: Replica<JsonCrdt>,
-        source: Option<Arc<SourceRuntime>>,
-    ) -> Self {
+    pub(crate) fn new(id: DocumentId, generation: Generation, replica: Replica<JsonCrdt>) -> Self {
         let (wake, durable) = watch::channel(LogSeq::START);
         let subscription = replica.subscribe(Box::new(move |seq| {
             let _ = wake.send_replace(seq);
@@ -77,7 +72,7 @@ impl LiveDocument {
             id,
             generation,
             replica,
-            source,
+            source: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
             present: Present::new(),
             durable,
@@ -86,6 +81,17 @@ impl LiveDocument {
             actors: Mutex::default(),
             _subscription: subscription,
         }
+    }
+
+    /// Says whose rows it follows.
+    pub(super) fn adopt(&self, source: &Arc<SourceRuntime>) {
+        // There is one that makes documents of this id.
+        let _ = self.source.set(Arc::clone(source));
+    }
+
+    /// Whose rows it follows, where this node can reconcile them.
+    pub(crate) fn source(&self) -> Option<&Arc<SourceRuntime>> {
+        self.source.get()
     }
 
     /// What it shows; wait for the ticket before telling anybody. O(document) when it has changed. May block.

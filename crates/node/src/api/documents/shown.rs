@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::documents::Found;
 use crate::documents::live::{LiveDocument, Shown};
+use crate::documents::source::Hold;
 use crate::identity::node_name;
 
 /// Adds values to an object. One that is missing is left out, since null is a value.
@@ -37,7 +38,7 @@ pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Val
     problems.extend(live.trouble().map(|trouble| json!({"path": null, "what": trouble.reason})));
     json!({
         "id": shown.name.as_deref().unwrap_or(&found.name),
-        "source": live.source.as_ref().map(|source| &source.name),
+        "source": live.source().map(|source| &source.name),
         "version": shown.version,
         "heads": heads(&shown.heads),
         "view": Value::from(view(&shown.content)),
@@ -72,12 +73,12 @@ pub(super) fn conflict(open: &Conflict, shown: &Shown) -> Value {
 
 /// `GET …/plan`
 pub(super) fn plan(
-    found: &Found,
-    source: &str,
+    (found, source): (&Found, &str),
     shown: &Shown,
     plan: &Plan,
     to: Option<i64>,
     bad: Vec<Value>,
+    hold: Option<Hold>,
 ) -> Value {
     json!({
         "id": found.name,
@@ -91,6 +92,7 @@ pub(super) fn plan(
         "bytes": plan.reconciled.bytes,
         "conflicts": plan.conflicts(),
         "problems": bad,
+        "needs_acceptance": hold.map(Hold::name),
     })
 }
 

@@ -18,6 +18,9 @@ pub(crate) struct RefNote {
     pub(crate) digest: String,
     /// The version of the rows, which the document need not have heard of.
     pub(crate) version: Option<i64>,
+    /// How often the database had been put back from a backup by then.
+    #[serde(default)]
+    pub(crate) era: u64,
 }
 
 /// A batch or a save.
@@ -120,7 +123,7 @@ pub(crate) fn digest_text(digest: RowsDigest) -> String {
 }
 
 impl SourceRuntime {
-    fn note(&self, kind: NoteKind, key: &str, content: Option<&impl Serialize>) -> Note {
+    pub(super) fn note(&self, kind: NoteKind, key: &str, content: Option<&impl Serialize>) -> Note {
         let content = content.map(|content| serde_json::to_vec(content).unwrap_or_default());
         Note { source: self.name.clone(), kind, key: key.to_owned(), content }
     }
@@ -153,9 +156,9 @@ impl SourceRuntime {
         root: &str,
         rows: &Rows,
         followed: &Followed,
-        actor: Option<&str>,
+        (actor, accepted): (Option<&str>, Option<u64>),
     ) -> Result<(), FollowFailed> {
-        let now = RefNote { digest: digest_text(rows.digest()), version: rows.version };
+        let (digest, version) = (digest_text(rows.digest()), rows.version);
         let reconciled = &followed.reconciled;
         let is_change = !reconciled.changes.is_empty();
         if is_change {
@@ -179,6 +182,12 @@ impl SourceRuntime {
         let (this, root) = (Arc::clone(self), root.to_owned());
         blocking(move || {
             let known = this.ref_of(&root)?;
+            let era = match (accepted, &known) {
+                (Some(era), _) => era,
+                (None, Some(known)) => known.era,
+                (None, None) => this.era()?,
+            };
+            let now = RefNote { digest, version, era };
             let mut notes = vec![this.note(NoteKind::Mark, &root, None::<&()>)];
             if known.as_ref() != Some(&now) {
                 notes.push(this.note(NoteKind::Ref, &root, Some(&now)));
