@@ -443,3 +443,36 @@ fn history_says_when_this_node_took_a_change_in() {
     assert_eq!(node.get(&format!("{NOTE}/history?limit=1")).json()[0], history[times.len() - 1]);
     node.stop();
 }
+
+#[test]
+fn uninstall_prints_what_it_executes_and_asks() {
+    let dir = setting();
+    let node = Node::start(&dir);
+    let none = node.cli(&dir, &["reconcile", "uninstall", "notes"]);
+    assert_eq!((none.code, none.stdout.as_str()), (0, "notes: no outbox is installed already\n"));
+    let objects = || -> Vec<String> {
+        let database = Connection::open(dir.path().join("notes.db")).unwrap();
+        let mut statement = database.prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let before = objects();
+    let install = || assert_eq!(node.cli(&dir, &["reconcile", "install", "notes", "--yes"]).code, 0);
+    install();
+    let with_outbox = objects();
+    assert!(with_outbox.len() > before.len() + 1, "{with_outbox:?}");
+    let shown = node.cli(&dir, &["reconcile", "uninstall", "notes", "--dry-run"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert!(shown.stdout.contains("DROP TRIGGER"), "{shown:?}");
+    let unasked = node.cli(&dir, &["reconcile", "uninstall", "notes"]);
+    assert_eq!((unasked.code, &unasked.stdout), (2, &shown.stdout), "{unasked:?}");
+    assert!(unasked.stderr.contains("gangline reconcile uninstall notes --yes"), "{unasked:?}");
+    assert_eq!(objects(), with_outbox, "nobody has said yes");
+    // What is printed does it by hand, too.
+    sql(dir.path(), &shown.stdout);
+    assert_eq!(objects(), before);
+    install();
+    let done = node.cli(&dir, &["reconcile", "uninstall", "notes", "--yes"]);
+    assert_eq!(done.stdout, format!("{}notes: no outbox is installed\n", shown.stdout));
+    assert_eq!(objects(), before);
+    node.stop();
+}

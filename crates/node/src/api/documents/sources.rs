@@ -202,10 +202,15 @@ pub(in crate::api) async fn uninstall(
     let wish = wish(&body)?;
     let source = source_in(&app, path)?;
     let name = source.name.clone();
-    if !wish.dry_run {
-        blocking(move || source.rows.uninstall(&source.shape))
-            .await?
-            .map_err(|error| follow_problem(&error.into()))?;
-    }
-    answer(StatusCode::OK, &json!({"name": name, "sql": [], "installed": wish.dry_run}))
+    let (sql, installed) = blocking(move || {
+        let sql = source.rows.uninstall_sql(&source.shape)?;
+        if !wish.dry_run {
+            source.rows.uninstall(&source.shape)?;
+        }
+        let is_installed = wish.dry_run && !sql.is_empty();
+        Ok::<_, gangline_reconcile::SourceError>((sql, is_installed))
+    })
+    .await?
+    .map_err(|error| follow_problem(&error.into()))?;
+    answer(StatusCode::OK, &json!({"name": name, "sql": sql, "installed": installed}))
 }
