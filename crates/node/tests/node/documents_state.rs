@@ -423,6 +423,29 @@ fn pages_are_in_the_order_of_names_and_not_of_keys() {
 }
 
 #[test]
+fn a_document_tells_what_its_fields_are_and_who_prevails() {
+    let dir = setting();
+    sql(
+        dir.path(),
+        "CREATE TABLE tags (id INTEGER PRIMARY KEY, note_id TEXT, \"a.b\" TEXT, weight REAL, is_on BOOLEAN)",
+    );
+    let list = "\n[[reconcile.list]]\ntable = \"tags\"\nparent = \"note_id\"\nkey = \"id\"\n\
+                fields = { \"a.b\" = \"keep_both\", weight = \"doc_wins\", is_on = \"doc_owned\" }\n";
+    fs::write(dir.path().join("gangline.toml"), format!("{SETTINGS}{list}")).unwrap();
+    let node = Node::start(&dir);
+    let expected = json!({
+        "title": {"kind": "text", "policy": "db_wins"},
+        "body": {"kind": "text", "policy": "text_merge"},
+        "owner": {"kind": "text", "policy": "db_owned"},
+        "tags.a~1b": {"kind": "text", "policy": "keep_both"},
+        "tags.weight": {"kind": "float", "policy": "doc_wins"},
+        "tags.is_on": {"kind": "boolean", "policy": "doc_owned"},
+    });
+    assert_eq!(show(&node)["fields"], expected);
+    node.stop();
+}
+
+#[test]
 fn history_says_when_this_node_took_a_change_in() {
     let dir = setting();
     let node = Node::start(&dir);

@@ -2,7 +2,9 @@
 
 use bft_json_crdt::json_crdt::JsonValue;
 use bft_json_crdt::{AuthorId, Digest};
-use gangline_reconcile::{Conflict, Notice, Plan, PlanEntry, Unsaved, dangling, view};
+use gangline_reconcile::{
+    Conflict, FieldLayout, Layout, Notice, Path, Plan, PlanEntry, Unsaved, dangling, view,
+};
 use serde_json::{Value, json};
 
 use crate::documents::Found;
@@ -48,7 +50,22 @@ pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Val
         "problems": problems,
         "present": live.present.clients(),
         "mode": shown.layout.mode,
+        "fields": fields(&shown.layout),
     })
+}
+
+/// Of each field what its values are and who prevails: `name`, or `jobs.body` for all rows of a list.
+fn fields(layout: &Layout) -> serde_json::Map<String, Value> {
+    let told = |field: &FieldLayout| json!({"kind": field.kind, "policy": field.policy});
+    let of_root =
+        layout.fields.iter().map(|(name, field)| (Path::Field(name.clone()).to_string(), told(field)));
+    let of_lists = layout.lists.iter().flat_map(|(list, rows)| {
+        // A row of a list and a field of all its rows are spelt alike.
+        rows.fields
+            .iter()
+            .map(move |(name, field)| (Path::Row(list.clone(), name.clone()).to_string(), told(field)))
+    });
+    of_root.chain(of_lists).collect()
 }
 
 fn unsaved(unsaved: &Unsaved) -> Value {
@@ -121,10 +138,7 @@ pub(super) fn notice(notice: &Notice, source: &str, actor: Option<&str>) -> Valu
 
 pub(super) fn changes(notice: &Notice) -> Vec<Value> {
     let changes = notice.changes.iter().map(|change| {
-        let row = change
-            .path
-            .row()
-            .map(|(list, key)| gangline_reconcile::Path::Row(list.to_owned(), key.to_owned()).to_string());
+        let row = change.path.row().map(|(list, key)| Path::Row(list.to_owned(), key.to_owned()).to_string());
         let shown = json!({
             "path": change.path.to_string(),
             "row": row,
