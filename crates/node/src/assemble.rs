@@ -18,7 +18,7 @@ use crate::api::{App, AppInner, Keys, Latest, Policy};
 use crate::certificate;
 use crate::clock;
 use crate::config::Settings;
-use crate::documents::{self, DiskDocuments, DocumentStore, Documents, Hosting, with_sources};
+use crate::documents::{self, DiskDocuments, DocumentStore, Documents, Hosting};
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE, node_name};
 use crate::links::{Links, nonce};
@@ -148,7 +148,6 @@ pub(crate) fn assemble(
         ..ReplicaSettings::default()
     };
     let of_documents = ReplicaSettings {
-        trust: with_sources(replica_settings.trust.clone(), &sources),
         recent_max_count: RECENT_OF_DOCUMENTS,
         recent_max_bytes: RECENT_OF_DOCUMENTS_BYTES,
         ..replica_settings.clone()

@@ -48,6 +48,10 @@ struct Inner {
     keypair: Keypair,
     store: Arc<dyn DocumentStore>,
     settings: ReplicaSettings,
+    /// Whose changes documents take; none: everybody's.
+    trust: RwLock<Option<BTreeSet<AuthorId>>>,
+    /// The keys of this node's sources, whom it trusts whatever its list says.
+    own: Vec<AuthorId>,
     sources: Sources,
     /// Sources whose database could not be read, until the node runs.
     unread: Mutex<Vec<assemble::Unread>>,
@@ -119,10 +123,14 @@ impl Documents {
         stop: CancellationToken,
     ) -> Result<Self, String> {
         let names = Names::read(Arc::clone(&store))?;
+        let own = sources.authors();
+        let trust = with_own(settings.trust.clone(), &own);
         let inner = Inner {
             keypair,
             store,
             settings,
+            trust: RwLock::new(trust),
+            own,
             sources: Sources::new(sources.held, sources.without),
             unread: Mutex::new(sources.unread),
             names,
@@ -142,6 +150,17 @@ impl Documents {
     /// Gives the documents their links to other nodes.
     pub(crate) fn attach(&self, links: &Arc<Links>) {
         *self.inner.links.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
+    }
+
+    /// Has documents take changes of others than before, those that are open and those that will be. May block.
+    pub(crate) fn set_trust(&self, trust: Option<BTreeSet<AuthorId>>) {
+        let trust = with_own(trust, &self.inner.own);
+        self.inner.trust.write().unwrap_or_else(PoisonError::into_inner).clone_from(&trust);
+        self.live().iter().for_each(|document| document.set_trust(trust.clone()));
+    }
+
+    fn trust(&self) -> Option<BTreeSet<AuthorId>> {
+        self.inner.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps deadlines and feeds until the node stops; then closes all documents.
@@ -341,7 +360,8 @@ impl Documents {
     async fn open(&self, id: DocumentId, generation: Generation) -> Result<(), String> {
         let this = self.clone();
         let replica = tokio::task::spawn_blocking(move || {
-            let settings = ReplicaSettings { document: id, ..this.inner.settings.clone() };
+            let settings =
+                ReplicaSettings { document: id, trust: this.trust(), ..this.inner.settings.clone() };
             let log = this.inner.store.log(id)?;
             Replica::open(this.inner.keypair.clone(), log, settings).map_err(|error| chain(&error))
         });
@@ -356,6 +376,15 @@ impl Documents {
         }
         let document = Arc::new(LiveDocument::new(id, generation, replica));
         lock(&self.inner.live).insert(id, Arc::clone(&document));
+        // What has changed while it was opened.
+        let (this, opened) = (self.clone(), Arc::clone(&document));
+        let trusting = blocking(move || {
+            let trust = this.trust();
+            if opened.replica.accepts() != trust {
+                opened.set_trust(trust);
+            }
+        });
+        trusting.await.map_err(|problem| problem.detail().to_owned())?;
         // When it can be found: a source that is taken up at this moment has it, or is seen here.
         if let Some((source, root)) = self.adopt(&document) {
             self.catch_up(&source, &document, &root).await;
@@ -457,9 +486,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whose changes a document takes besides those that the node trusts: its source's.
-pub(crate) fn with_sources(
-    trust: Option<BTreeSet<AuthorId>>,
-    sources: &Opened,
-) -> Option<BTreeSet<AuthorId>> {
-    trust.map(|trust| trust.into_iter().chain(sources.authors()).collect())
+fn with_own(trust: Option<BTreeSet<AuthorId>>, own: &[AuthorId]) -> Option<BTreeSet<AuthorId>> {
+    trust.map(|trust| trust.into_iter().chain(own.iter().copied()).collect())
 }

@@ -1,6 +1,6 @@
 //! A document that is open, and what it shows.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bft_json_crdt::json_crdt::JsonCrdt;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::present::Present;
 use super::source::SourceRuntime;
+use crate::clock;
 
 /// Most batches of which it is remembered who asked for them.
 const ACTORS_MAX: usize = 256;
@@ -92,6 +93,13 @@ impl LiveDocument {
     /// Whose rows it follows, where this node can reconcile them.
     pub(crate) fn source(&self) -> Option<&Arc<SourceRuntime>> {
         self.source.get()
+    }
+
+    /// Takes changes of these authors from now on. May block.
+    pub(super) fn set_trust(&self, trust: Option<BTreeSet<AuthorId>>) {
+        if let Err(error) = self.replica.set_trust(clock::now_ms(), trust) {
+            tracing::warn!(event = "trust_not_changed", document = %self.id, "{error}");
+        }
     }
 
     /// What it shows; wait for the ticket before telling anybody. O(document) when it has changed. May block.

@@ -499,3 +499,39 @@ fn uninstall_prints_what_it_executes_and_asks() {
     assert_eq!(objects(), before);
     node.stop();
 }
+
+/// Nodes that were invited trust each other's keys. A source's key is none of theirs: somebody says that it is trusted.
+#[test]
+fn documents_take_what_keys_have_signed_that_are_trusted_while_the_nodes_run() {
+    let dir = with(&format!("listen = \"127.0.0.1:0\"\n[tls]\nself_signed = true\n{SETTINGS}"));
+    sql(dir.path(), SCHEMA);
+    let other = tempdir().unwrap();
+    let node = Node::start_with(&dir, &[]);
+    let url = format!("wss://{}/crdt-sync", node.addr);
+    let invited = super::harness::run(dir.path(), &["invite", "--name", "other", "--url", &url, "--json"]);
+    node.process.stderr.until("trust has changed");
+    let joined = super::harness::run(other.path(), &["join", invited.json()["ticket"].as_str().unwrap()]);
+    assert_eq!(joined.code, 0, "{joined:?}");
+    let peer = Node::start_with(&other, &["--listen", "127.0.0.1:0"]);
+    let set = |title: &str| {
+        let ended = node.cli(&dir, &["reconcile", "set", "note:1", "title", title]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+    };
+    let shown = || peer.get(NOTE);
+    let title = |title: &str| shown().status == 200 && shown().json()["view"]["title"] == title;
+    assert_eq!(node.cli(&dir, &["reconcile", "show", "note:1"]).code, 0);
+    let sources = node.cli(&dir, &["reconcile", "status", "--json"]).json();
+    let key = sources[0]["public_key"].as_str().unwrap().to_owned();
+    let trusted = super::harness::run(dir.path(), &["key", "trust", &key, "notes"]);
+    assert_eq!(trusted.code, 0, "{trusted:?}");
+    until("the document comes", || title("Dogs"));
+    sql(dir.path(), "UPDATE notes SET title = 'All dogs', rev = 2 WHERE id = '1'");
+    until("a deploy comes", || title("All dogs"));
+    set("Mine");
+    until("an edit comes", || title("Mine"));
+    peer.patch(NOTE, r#"{"body": "typed elsewhere"}"#);
+    let at_node = || node.cli(&dir, &["reconcile", "show", "note:1"]).stdout;
+    until("an edit comes back", || at_node().contains("typed elsewhere"));
+    peer.stop();
+    node.stop();
+}
