@@ -83,7 +83,7 @@ fn look(documents: &Documents, source: &SourceRuntime) -> Result<(), FollowFaile
     if !has_changed && !is_due && state.has_scanned {
         return Ok(());
     }
-    let roots = read_outbox(documents, source, &mut state)?;
+    let roots = read_outbox(source, &mut state)?;
     let has_outbox = roots.is_some();
     let named: BTreeSet<String> = roots.into_iter().flatten().collect();
     named.iter().for_each(|root| source.tell(FollowInput::Dirty(root.clone())));
@@ -109,11 +109,7 @@ fn look(documents: &Documents, source: &SourceRuntime) -> Result<(), FollowFaile
 }
 
 /// The roots that an outbox names; none where there is no outbox. What it names is marked before its position moves.
-fn read_outbox(
-    documents: &Documents,
-    source: &SourceRuntime,
-    state: &mut FeedState,
-) -> Result<Option<Vec<String>>, FollowFailed> {
+fn read_outbox(source: &SourceRuntime, state: &mut FeedState) -> Result<Option<Vec<String>>, FollowFailed> {
     let mut named = Vec::new();
     loop {
         if state.position.is_none() {
@@ -133,7 +129,7 @@ fn read_outbox(
                      at `gangline reconcile plan`, and accept it with `gangline reconcile run --accept-restored`"
                 );
                 // Before the position: what happens in between is found again.
-                source.begin_era(&documents.names())?;
+                source.begin_era()?;
                 source.must_scan.store(true, Ordering::Relaxed);
             }
         }

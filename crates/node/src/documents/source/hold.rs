@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::notes::RefNote;
 use super::{FollowFailed, SourceRuntime, digest_text};
 use crate::api::blocking;
-use crate::documents::Named;
 
 /// Why a document waits for a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +52,8 @@ struct PositionNote {
 const POSITION: &str = "outbox";
 /// How often the database was put back.
 const ERA: &str = "era";
+/// Notes that are read at once.
+const REFS_STEP: usize = 1_000;
 
 impl FollowFailed {
     /// Whether somebody has to look at the plan first.
@@ -142,17 +143,22 @@ impl SourceRuntime {
     }
 
     /// Begins a new era: the database was put back from a backup. May block.
-    pub(crate) fn begin_era(&self, documents: &[Named]) -> Result<(), FollowFailed> {
+    pub(crate) fn begin_era(&self) -> Result<(), FollowFailed> {
         let era = self.era()?.saturating_add(1);
         let mut rows = BTreeMap::new();
         self.rows.scan(&self.shape, &mut |root, digest| {
             rows.insert(root.to_owned(), digest);
         })?;
         let mut notes = vec![self.source_note(ERA, Some(&era))];
-        for root in documents.iter().filter_map(|named| self.own_root(named)) {
-            let Some(known) = self.ref_of(&root)? else { continue };
-            if rows.get(&root).is_some_and(|digest| digest_text(*digest) == known.digest) {
-                notes.push(self.note(NoteKind::Ref, &root, Some(&RefNote { era, ..known })));
+        let mut after = None;
+        loop {
+            let followed = self.refs(after.as_deref(), REFS_STEP)?;
+            let Some((last, _)) = followed.last() else { break };
+            after = Some(last.clone());
+            for (root, known) in followed {
+                if rows.get(&root).is_some_and(|digest| digest_text(*digest) == known.digest) {
+                    notes.push(self.note(NoteKind::Ref, &root, Some(&RefNote { era, ..known })));
+                }
             }
         }
         self.put(notes)

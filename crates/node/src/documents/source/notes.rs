@@ -12,7 +12,7 @@ use crate::clock;
 use crate::logs::chain;
 
 /// What a root's rows were.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RefNote {
     /// [`Rows::digest`], in hex.
     pub(crate) digest: String,
@@ -147,6 +147,18 @@ impl SourceRuntime {
     /// What the rows of a root were when its document last followed them. May block.
     pub(crate) fn ref_of(&self, root: &str) -> Result<Option<RefNote>, FollowFailed> {
         self.get(NoteKind::Ref, root)
+    }
+
+    /// What rows were when their documents last followed them, by root, after one. Notes that cannot be read are as good as
+    /// none, and have no digest. May block.
+    pub(super) fn refs(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, RefNote)>, FollowFailed> {
+        let found = self.store.list(&self.name, NoteKind::Ref, after, limit);
+        let found = found.map_err(|error| FollowFailed::Store(chain(&error)))?.into_iter();
+        Ok(found.map(|(root, note)| (root, serde_json::from_slice(&note).unwrap_or_default())).collect())
     }
 
     /// Notes that a document has followed its rows.
