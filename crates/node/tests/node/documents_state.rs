@@ -42,8 +42,10 @@ fn setting() -> TempDir {
     dir
 }
 
-fn sql(dir: &Path, statements: &str) {
-    let database = Connection::open(dir.join("notes.db")).unwrap();
+/// Writes the database in a directory, or another file.
+fn sql(place: &Path, statements: &str) {
+    let file = if place.is_dir() { place.join("notes.db") } else { place.to_owned() };
+    let database = Connection::open(file).unwrap();
     database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
     database.execute_batch(statements).unwrap();
 }
@@ -302,6 +304,15 @@ fn a_restored_backup_is_not_followed_before_somebody_accepts_it() {
     waits_until_accepted(&node, &dir, "restored", "Lost", "More of it");
     sql(dir.path(), "UPDATE notes SET title = 'Onwards', rev = 20 WHERE id = '1'");
     until("what comes then is followed", || show(&node)["view"]["title"] == "Onwards");
+
+    // A node that runs meanwhile does not follow it either.
+    back_up(dir.path());
+    sql(dir.path(), "UPDATE notes SET title = 'Lost again', rev = 30 WHERE id = '1'");
+    until("it is followed", || show(&node)["view"]["title"] == "Lost again");
+    sql(&dir.path().join("backup.db"), "UPDATE notes SET title = 'Elsewhere', rev = 40 WHERE id = '1'");
+    restore(dir.path());
+    until("the restored rows are noticed", || listed(&node, "note:1")["state"] == "needs_plan");
+    assert_eq!(show(&node)["view"]["title"], "Lost again");
     node.stop();
 }
 
@@ -322,6 +333,7 @@ fn status_says_what_a_source_lacks() {
 
     let dir = setting();
     let node = Node::start(&dir);
+    show(&node);
     let of_status = || node.get("/api/v1/status").json()["sources"][0].clone();
     let told = || node.cli(&dir, &["status"]).stdout;
     assert_eq!(
@@ -335,6 +347,9 @@ fn status_says_what_a_source_lacks() {
     node.post("/api/v1/reconcile/notes/resume", "{}");
     sql(dir.path(), "ALTER TABLE notes RENAME TO elsewhere");
     until("the feed fails", || of_status()["state"] == "failing");
+    let listed: Vec<Value> = node.get("/api/v1/documents").json().as_array().unwrap().clone();
+    let ids: Vec<&str> = listed.iter().map(|each| each["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["note:1"], "what is kept here is listed without its database");
     assert!(told().contains("SOURCE  notes (sqlite:notes.db) failing: "), "{}", told());
     node.stop();
 }

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bft_json_crdt::{Digest, DocumentId};
+use gangline_reconcile::SourceError;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal;
 use crate::api::items::answer;
 use crate::api::problem::Problem;
 use crate::api::{App, blocking};
 use crate::documents::Named;
 use crate::documents::live::LiveDocument;
 use crate::documents::source::SourceRuntime;
+use crate::logs::chain;
 
 /// Most documents that one listing has.
 const LIST_MAX: usize = 10_000;
@@ -38,7 +39,7 @@ pub(in crate::api) async fn list(
     Query(listing): Query<Listing>,
 ) -> Result<Response, Problem> {
     let limit = listing.limit.unwrap_or(LIST).clamp(1, LIST_MAX);
-    let found = blocking(move || listed(&app, listing.after.as_deref(), limit)).await??;
+    let found = blocking(move || listed(&app, listing.after.as_deref(), limit)).await?;
     answer(StatusCode::OK, &found)
 }
 
@@ -76,7 +77,7 @@ enum Listed {
     Row(String),
 }
 
-fn listed(app: &App, after: Option<&str>, limit: usize) -> Result<Vec<Value>, Problem> {
+fn listed(app: &App, after: Option<&str>, limit: usize) -> Vec<Value> {
     let mut page = Page::new(after, limit);
     let live: BTreeMap<_, _> = app.documents.live().into_iter().map(|live| (live.id, live)).collect();
     let name_of = |live: &LiveDocument| {
@@ -96,13 +97,16 @@ fn listed(app: &App, after: Option<&str>, limit: usize) -> Result<Vec<Value>, Pr
         }
     }
     for source in app.documents.sources().held() {
-        rows(app, &source, &mut page)?;
+        if let Err(error) = rows(app, &source, &mut page) {
+            // What is kept here is listed all the same; how it goes with the database is its source's to say.
+            tracing::debug!(event = "rows_not_listed", source = source.name, "{}", chain(&error));
+        }
     }
     let entries = page.found.into_iter().map(|(name, listed)| match listed {
         Listed::Kept(named) => entry(app, &name, &named, live.get(&named.id).map(|live| &**live)),
         Listed::Row(source) => unborn(&name, &source),
     });
-    Ok(entries.collect())
+    entries.collect()
 }
 
 /// Under which name a document is listed, and is found: of several with one name only one has it.
@@ -117,7 +121,7 @@ fn listed_as(app: &App, named: &Named, first: Option<DocumentId>) -> String {
 }
 
 /// Adds the rows of a source that have no document yet.
-fn rows(app: &App, source: &SourceRuntime, page: &mut Page<'_, Listed>) -> Result<(), Problem> {
+fn rows(app: &App, source: &SourceRuntime, page: &mut Page<'_, Listed>) -> Result<(), SourceError> {
     // Names are in the order of their keys where a name ends with its key.
     let name_of = &source.shape.mapping.root.document;
     let template = name_of.template("");
@@ -130,8 +134,7 @@ fn rows(app: &App, source: &SourceRuntime, page: &mut Page<'_, Listed>) -> Resul
     }
     loop {
         let step = if is_ordered { page.limit.max(STEP) } else { LIST_MAX };
-        let roots = source.rows.roots(&source.shape, last.as_deref(), step);
-        let roots = roots.map_err(|error| refusal::follow_problem(&error.into()))?;
+        let roots = source.rows.roots(&source.shape, last.as_deref(), step)?;
         let is_last = roots.len() < step;
         for root in &roots {
             let (name, id) = source.document_of(root);
