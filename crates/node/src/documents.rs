@@ -19,9 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use bft_json_crdt::{AuthorId, DocumentId, Keypair};
-use gangline_doc::{Replica, ReplicaSettings};
-use gangline_reconcile::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Visitor};
-use tokio::sync::{Notify, oneshot};
+use gangline_doc::{LogSeq, Replica, ReplicaSettings};
+use gangline_reconcile::{
+    DoorEffect, DoorError, DoorInput, DoorSettings, Doors, FollowInput, Generation, Visitor,
+};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -370,7 +372,8 @@ impl Documents {
         let (name, author) = replica.read(|base| (base.source_name(), base.source())).0;
         let name = name.or_else(|| self.inner.names.wanted(&id));
         let named = Named { id, name, author, root: None };
-        if named.author.is_some() {
+        let is_known = named.author.is_some();
+        if is_known {
             self.meet(&named);
             self.inner.names.learn(named);
         }
@@ -388,6 +391,10 @@ impl Documents {
         // When it can be found: a source that is taken up at this moment has it, or is seen here.
         if let Some((source, root)) = self.adopt(&document) {
             self.catch_up(&source, &document, &root).await;
+        }
+        if !is_known {
+            let durable = document.durable.clone();
+            self.inner.tasks.spawn(learn_name(self.clone(), Arc::downgrade(&document), durable));
         }
         let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
         if let Some(links) = links {
@@ -410,7 +417,7 @@ impl Documents {
                     reason: failed.reason_for(&source.document_of(root).0),
                     retry_in,
                 }));
-                source.tell(gangline_reconcile::FollowInput::Dirty(root.to_owned()));
+                source.tell(FollowInput::Dirty(root.to_owned()));
             }
         }
     }
@@ -459,6 +466,43 @@ async fn learn_names(documents: Documents) {
         }
         // One that cannot be opened says so in the log.
         let _ = documents.enter(named.id).await;
+    }
+}
+
+/// Learns how a document is called when its first change comes, while it is open. From then on it can be asked for, and, where
+/// this node has the mapping, follows its rows.
+async fn learn_name(
+    documents: Documents,
+    document: Weak<LiveDocument>,
+    mut durable: watch::Receiver<LogSeq>,
+) {
+    loop {
+        let Some(document) = document.upgrade() else { return };
+        if document.replica.durable() > LogSeq::START {
+            let this = documents.clone();
+            let learned = blocking(move || {
+                let (name, author) = document.replica.read(|base| (base.source_name(), base.source())).0;
+                let named = Named { id: document.id, name, author, root: None };
+                let is_known = named.author.is_some();
+                if is_known {
+                    this.meet(&named);
+                    this.inner.names.learn(named);
+                    if let Some((source, root)) = this.adopt(&document) {
+                        source.tell(FollowInput::Dirty(root));
+                    }
+                }
+                is_known
+            });
+            if learned.await.unwrap_or(true) {
+                return;
+            }
+        } else {
+            drop(document);
+        }
+        tokio::select! {
+            changed = durable.changed() => if changed.is_err() { return },
+            () = documents.inner.stop.cancelled() => return,
+        }
     }
 }
 

@@ -550,3 +550,22 @@ fn documents_take_what_keys_have_signed_that_are_trusted_while_the_nodes_run() {
     peer.stop();
     node.stop();
 }
+
+/// It was found by its name only when it had been closed: never, as long as people go on editing.
+#[test]
+fn a_document_that_a_peer_has_can_be_asked_for_while_it_is_edited_there() {
+    let (dir, other) = (setting(), tempdir().unwrap());
+    let node = Node::start(&dir);
+    let peer = Node::start_with(&other, &["--listen", "127.0.0.1:0", "--peer", &node.sync_url()]);
+    let mut edits = 0;
+    until("the copy can be asked for", || {
+        edits += 1;
+        let body = json!({"body": format!("Feed them {edits} times.")});
+        assert_eq!(node.patch(NOTE, &body.to_string()).status, 200);
+        peer.get(NOTE).status == 200
+    });
+    until("both are alike", || peer.get(NOTE).json()["view"] == show(&node)["view"]);
+    assert_eq!(listed(&peer, "note:1")["state"], "live");
+    peer.stop();
+    node.stop();
+}
