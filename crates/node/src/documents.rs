@@ -200,7 +200,8 @@ impl Documents {
     fn take_up(&self, source: Arc<SourceRuntime>) {
         self.inner.sources.take_up(Arc::clone(&source));
         for document in self.live() {
-            self.adopt(&document);
+            let this = self.clone();
+            self.inner.tasks.spawn(async move { this.follow_from_now_on(&document).await });
         }
         self.names().iter().for_each(|named| source.meet(named));
         self.inner.tasks.spawn(feed::run(self.clone(), source));
@@ -211,13 +212,15 @@ impl Documents {
         self.inner.sources.held().iter().for_each(|source| source.meet(named));
     }
 
-    /// Tells an open document which source it follows.
-    fn adopt(&self, document: &LiveDocument) -> Option<(Arc<SourceRuntime>, String)> {
+    /// Has an open document follow its rows, where this node can reconcile it.
+    async fn follow_from_now_on(&self, document: &Arc<LiveDocument>) {
         let named = document.replica.read(|base| (base.source_name(), base.source())).0;
         let name = named.0.or_else(|| self.inner.names.wanted(&document.id));
-        let (source, root) = self.root_of(&Named { id: document.id, name, author: named.1, root: None })?;
-        document.adopt(&source);
-        Some((source, root))
+        let named = Named { id: document.id, name, author: named.1, root: None };
+        let Some((source, root)) = self.root_of(&named) else { return };
+        if document.adopt(&source) {
+            self.catch_up(&source, document, &root).await;
+        }
     }
 
     /// What is kept, by name.
@@ -389,9 +392,7 @@ impl Documents {
         });
         trusting.await.map_err(|problem| problem.detail().to_owned())?;
         // When it can be found: a source that is taken up at this moment has it, or is seen here.
-        if let Some((source, root)) = self.adopt(&document) {
-            self.catch_up(&source, &document, &root).await;
-        }
+        self.follow_from_now_on(&document).await;
         if !is_known {
             let durable = document.durable.clone();
             self.inner.tasks.spawn(learn_name(self.clone(), Arc::downgrade(&document), durable));
@@ -479,26 +480,15 @@ async fn learn_name(
     loop {
         let Some(document) = document.upgrade() else { return };
         if document.replica.durable() > LogSeq::START {
-            let this = documents.clone();
-            let learned = blocking(move || {
-                let (name, author) = document.replica.read(|base| (base.source_name(), base.source())).0;
+            let (name, author) = document.replica.read(|base| (base.source_name(), base.source())).0;
+            if author.is_some() {
                 let named = Named { id: document.id, name, author, root: None };
-                let is_known = named.author.is_some();
-                if is_known {
-                    this.meet(&named);
-                    this.inner.names.learn(named);
-                    if let Some((source, root)) = this.adopt(&document) {
-                        source.tell(FollowInput::Dirty(root));
-                    }
-                }
-                is_known
-            });
-            if learned.await.unwrap_or(true) {
-                return;
+                documents.meet(&named);
+                documents.inner.names.learn(named);
+                return documents.follow_from_now_on(&document).await;
             }
-        } else {
-            drop(document);
         }
+        drop(document);
         tokio::select! {
             changed = durable.changed() => if changed.is_err() { return },
             () = documents.inner.stop.cancelled() => return,

@@ -84,10 +84,9 @@ impl LiveDocument {
         }
     }
 
-    /// Says whose rows it follows.
-    pub(super) fn adopt(&self, source: &Arc<SourceRuntime>) {
-        // There is one that makes documents of this id.
-        let _ = self.source.set(Arc::clone(source));
+    /// Says whose rows it follows. Returns whether that is news; there is one source that makes documents of this id.
+    pub(super) fn adopt(&self, source: &Arc<SourceRuntime>) -> bool {
+        self.source.set(Arc::clone(source)).is_ok()
     }
 
     /// Whose rows it follows, where this node can reconcile them.
