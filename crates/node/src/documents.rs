@@ -233,11 +233,6 @@ impl Documents {
         self.inner.names.each(visit);
     }
 
-    /// Whether a document is kept here.
-    pub(crate) fn is_kept(&self, id: &DocumentId) -> bool {
-        self.inner.names.has(id)
-    }
-
     /// The documents that are open.
     pub(crate) fn live(&self) -> Vec<Arc<LiveDocument>> {
         lock(&self.inner.live).values().cloned().collect()

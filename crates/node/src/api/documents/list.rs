@@ -1,6 +1,6 @@
 //! `GET /api/v1/documents`: those that are kept here, and rows of this node's databases that have none yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -84,20 +84,22 @@ fn listed(app: &App, after: Option<&str>, limit: usize) -> Vec<Value> {
         let (name, author) = live.replica.read(|base| (base.source_name(), base.source())).0;
         Named { id: live.id, name, author, root: None }
     };
+    let mut kept = BTreeSet::new();
     app.documents.each_name(|named, first| {
+        kept.insert(named.id);
         let live = live.get(&named.id).filter(|_| named.name.is_none());
         let named = live.map_or_else(|| named.clone(), |live| name_of(live));
         page.offer(&listed_as(app, &named, first), || Listed::Kept(named.clone()));
     });
     // Those that were opened just now are kept when they are closed.
-    for live in live.values().filter(|live| !app.documents.is_kept(&live.id)) {
+    for live in live.values().filter(|live| !kept.contains(&live.id)) {
         let named = name_of(live);
         if let Some(name) = &named.name {
             page.offer(name, || Listed::Kept(named.clone()));
         }
     }
     for source in app.documents.sources().held() {
-        if let Err(error) = rows(app, &source, &mut page) {
+        if let Err(error) = rows(&source, &mut page) {
             // What is kept here is listed all the same; how it goes with the database is its source's to say.
             tracing::debug!(event = "rows_not_listed", source = source.name, "{}", chain(&error));
         }
@@ -121,7 +123,7 @@ fn listed_as(app: &App, named: &Named, first: Option<DocumentId>) -> String {
 }
 
 /// Adds the rows of a source that have no document yet.
-fn rows(app: &App, source: &SourceRuntime, page: &mut Page<'_, Listed>) -> Result<(), SourceError> {
+fn rows(source: &SourceRuntime, page: &mut Page<'_, Listed>) -> Result<(), SourceError> {
     // Names are in the order of their keys where a name ends with its key.
     let name_of = &source.shape.mapping.root.document;
     let template = name_of.template("");
@@ -137,14 +139,15 @@ fn rows(app: &App, source: &SourceRuntime, page: &mut Page<'_, Listed>) -> Resul
         let roots = source.rows.roots(&source.shape, last.as_deref(), step)?;
         let is_last = roots.len() < step;
         for root in &roots {
-            let (name, id) = source.document_of(root);
+            let name = name_of.of(root);
             if page.is_beyond(&name) {
                 if is_ordered {
                     return Ok(());
                 }
                 continue;
             }
-            if !app.documents.is_kept(&id) && app.documents.live_one(&id).is_none() {
+            // One that is kept or open is on the page already, unless it has come in this moment.
+            if !page.found.contains_key(&name) {
                 page.offer(&name, || Listed::Row(source.name.clone()));
             }
         }
