@@ -51,7 +51,7 @@ pub(crate) use self::problem::Problem;
 use self::problem::ProblemCode;
 pub(crate) use self::watch::Latest;
 use crate::config::Limits;
-use crate::documents::{Documents, Without};
+use crate::documents::Documents;
 use crate::links::Links;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -67,8 +67,6 @@ pub(crate) struct AppInner {
     pub(crate) logs: Logs,
     pub(crate) links: Arc<Links>,
     pub(crate) documents: Documents,
-    /// Sources whose documents this node only follows.
-    pub(crate) sources_without: Vec<Without>,
     pub(crate) author: AuthorId,
     pub(crate) name: String,
     pub(crate) policy: Policy,

@@ -18,7 +18,7 @@ use crate::api::{App, AppInner, Keys, Latest, Policy};
 use crate::certificate;
 use crate::clock;
 use crate::config::Settings;
-use crate::documents::{self, DiskDocuments, DocumentStore, Documents, Hosting, with_sources};
+use crate::documents::{self, DiskDocuments, DocumentStore, Documents, Hosting};
 use crate::failure::{Exit, Failure};
 use crate::identity::{self, KEY_FILE, node_name};
 use crate::links::{Links, nonce};
@@ -139,7 +139,7 @@ pub(crate) fn assemble(
     let joined = dir.as_deref().map_or_else(|| Ok(Vec::new()), rendezvous::read)?;
     let gate = Arc::new(NodeGate::open(settings, keypair.clone(), dir)?);
     let trust = gate.accepts();
-    let (sources, sources_without) = documents::open(settings, &documents)?;
+    let sources = documents::open(settings, &documents)?;
     let replica_settings = ReplicaSettings {
         trust,
         stops_equivocators: settings.stops_equivocators.value,
@@ -148,7 +148,6 @@ pub(crate) fn assemble(
         ..ReplicaSettings::default()
     };
     let of_documents = ReplicaSettings {
-        trust: with_sources(replica_settings.trust.clone(), &sources),
         recent_max_count: RECENT_OF_DOCUMENTS,
         recent_max_bytes: RECENT_OF_DOCUMENTS_BYTES,
         ..replica_settings.clone()
@@ -197,7 +196,6 @@ pub(crate) fn assemble(
         logs,
         links,
         documents,
-        sources_without,
         author,
         agent: match agents.as_slice() {
             [one] => one.clone(),

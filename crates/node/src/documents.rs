@@ -12,25 +12,29 @@ mod names;
 mod others;
 pub(crate) mod present;
 pub(crate) mod source;
+pub(crate) mod sources;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use bft_json_crdt::{AuthorId, DocumentId, Keypair};
-use gangline_doc::{Replica, ReplicaSettings};
-use gangline_reconcile::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Visitor};
-use tokio::sync::{Notify, oneshot};
+use gangline_doc::{LogSeq, Replica, ReplicaSettings};
+use gangline_reconcile::{
+    DoorEffect, DoorError, DoorInput, DoorSettings, Doors, FollowInput, Generation, Visitor,
+};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::assemble::{Without, open};
+pub(crate) use self::assemble::{Opened, open};
 pub(crate) use self::host::Hosting;
 use self::live::{LiveDocument, Trouble};
 pub(crate) use self::names::Named;
 use self::names::Names;
 use self::source::SourceRuntime;
+use self::sources::Sources;
 pub(crate) use self::store::{DiskDocuments, DocumentStore, MemoryDocuments};
 use crate::api::{blocking, durable};
 use crate::clock;
@@ -47,11 +51,19 @@ struct Inner {
     keypair: Keypair,
     store: Arc<dyn DocumentStore>,
     settings: ReplicaSettings,
-    sources: Vec<Arc<SourceRuntime>>,
+    /// Whose changes documents take; none: everybody's.
+    trust: RwLock<Option<BTreeSet<AuthorId>>>,
+    /// The keys of this node's sources, whom it trusts whatever its list says.
+    own: Vec<AuthorId>,
+    sources: Sources,
+    /// Sources whose database could not be read, until the node runs.
+    unread: Mutex<Vec<assemble::Unread>>,
     names: Names,
     doors: Mutex<Doors<DocumentId>>,
     waiting: Mutex<BTreeMap<Visitor, oneshot::Sender<Admission>>>,
     live: Mutex<BTreeMap<DocumentId, Arc<LiveDocument>>>,
+    /// Those whose closing does not end.
+    stuck: Mutex<BTreeSet<DocumentId>>,
     visitors: AtomicU64,
     /// Wakes the task that keeps the doors' deadlines.
     wake: Notify,
@@ -91,12 +103,12 @@ impl Drop for Guest {
 }
 
 /// Which document is meant, and whether it is there yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) id: DocumentId,
     pub(crate) name: String,
     /// Where this node can reconcile it: by which source, and which root.
-    pub(crate) root: Option<(usize, String)>,
+    pub(crate) root: Option<(Arc<SourceRuntime>, String)>,
     /// It has been opened before, here or at a peer.
     pub(crate) is_stored: bool,
 }
@@ -110,19 +122,25 @@ impl Documents {
         keypair: Keypair,
         store: Arc<dyn DocumentStore>,
         settings: ReplicaSettings,
-        sources: Vec<Arc<SourceRuntime>>,
+        sources: Opened,
         stop: CancellationToken,
     ) -> Result<Self, String> {
         let names = Names::read(Arc::clone(&store))?;
+        let own = sources.authors();
+        let trust = with_own(settings.trust.clone(), &own);
         let inner = Inner {
             keypair,
             store,
             settings,
-            sources,
+            trust: RwLock::new(trust),
+            own,
+            sources: Sources::new(sources.held, sources.without),
+            unread: Mutex::new(sources.unread),
             names,
             doors: Mutex::new(Doors::new(DoorSettings::default())),
             waiting: Mutex::default(),
             live: Mutex::default(),
+            stuck: Mutex::default(),
             visitors: AtomicU64::new(1),
             wake: Notify::new(),
             links: RwLock::default(),
@@ -137,11 +155,26 @@ impl Documents {
         *self.inner.links.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
     }
 
+    /// Has documents take changes of others than before, those that are open and those that will be. May block.
+    pub(crate) fn set_trust(&self, trust: Option<BTreeSet<AuthorId>>) {
+        let trust = with_own(trust, &self.inner.own);
+        self.inner.trust.write().unwrap_or_else(PoisonError::into_inner).clone_from(&trust);
+        self.live().iter().for_each(|document| document.set_trust(trust.clone()));
+    }
+
+    fn trust(&self) -> Option<BTreeSet<AuthorId>> {
+        self.inner.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Keeps deadlines and feeds until the node stops; then closes all documents.
     pub(crate) async fn run(self) {
         self.inner.tasks.spawn(learn_names(self.clone()));
-        for source in &self.inner.sources {
-            self.inner.tasks.spawn(feed::run(self.clone(), Arc::clone(source)));
+        for source in self.inner.sources.held() {
+            self.names().iter().for_each(|named| source.meet(named));
+            self.inner.tasks.spawn(feed::run(self.clone(), source));
+        }
+        for unread in lock(&self.inner.unread).drain(..) {
+            self.inner.tasks.spawn(assemble::await_database(self.clone(), unread));
         }
         loop {
             let due = lock(&self.inner.doors).next_deadline();
@@ -159,14 +192,36 @@ impl Documents {
         self.inner.tasks.wait().await;
     }
 
-    /// The sources that this node has the mapping and the key of.
-    pub(crate) fn sources(&self) -> &[Arc<SourceRuntime>] {
+    /// The databases that documents follow.
+    pub(crate) fn sources(&self) -> &Sources {
         &self.inner.sources
     }
 
-    /// A source by its name.
-    pub(crate) fn source(&self, name: &str) -> Option<&Arc<SourceRuntime>> {
-        self.inner.sources.iter().find(|source| source.name == name)
+    /// Follows a source whose database can be read from now on.
+    fn take_up(&self, source: Arc<SourceRuntime>) {
+        self.inner.sources.take_up(Arc::clone(&source));
+        for document in self.live() {
+            let this = self.clone();
+            self.inner.tasks.spawn(async move { this.follow_from_now_on(&document).await });
+        }
+        self.names().iter().for_each(|named| source.meet(named));
+        self.inner.tasks.spawn(feed::run(self.clone(), source));
+    }
+
+    /// Looks whether a document was signed by another key than this node has for its source.
+    fn meet(&self, named: &Named) {
+        self.inner.sources.held().iter().for_each(|source| source.meet(named));
+    }
+
+    /// Has an open document follow its rows, where this node can reconcile it.
+    async fn follow_from_now_on(&self, document: &Arc<LiveDocument>) {
+        let named = document.replica.read(|base| (base.source_name(), base.source())).0;
+        let name = named.0.or_else(|| self.inner.names.wanted(&document.id));
+        let named = Named { id: document.id, name, author: named.1, root: None };
+        let Some((source, root)) = self.root_of(&named) else { return };
+        if document.adopt(&source) {
+            self.catch_up(&source, document, &root).await;
+        }
     }
 
     /// What is kept, by name.
@@ -174,9 +229,19 @@ impl Documents {
         self.inner.names.all()
     }
 
+    /// Visits all that are kept, by id, each with that which is found by its name. What visits must not ask for names.
+    pub(crate) fn each_name(&self, visit: impl FnMut(&Named, Option<DocumentId>)) {
+        self.inner.names.each(visit);
+    }
+
     /// The documents that are open.
     pub(crate) fn live(&self) -> Vec<Arc<LiveDocument>> {
         lock(&self.inner.live).values().cloned().collect()
+    }
+
+    /// How many documents are open, and of how many the closing does not end.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (lock(&self.inner.live).len(), lock(&self.inner.stuck).len())
     }
 
     /// A document that is open, without entering it.
@@ -186,36 +251,25 @@ impl Documents {
 
     /// Finds a document by its name, or by its id in hex. Of several with one name that which this node can reconcile.
     pub(crate) fn find(&self, wanted: &str) -> Option<Found> {
-        for (at, source) in self.inner.sources.iter().enumerate() {
-            if let Some(root) = source.root_of(wanted) {
-                let (name, id) = source.document_of(&root);
-                let is_stored = self.inner.names.has(&id);
-                return Some(Found { id, name, root: Some((at, root)), is_stored });
-            }
+        if let Some((source, root)) = self.inner.sources.root_of(wanted) {
+            let (name, id) = source.document_of(&root);
+            let is_stored = self.inner.names.has(&id);
+            return Some(Found { id, name, root: Some((source, root)), is_stored });
         }
         let named = self.inner.names.find(wanted)?;
         let root = self.root_of(&named);
         Some(Found { id: named.id, name: named.name.unwrap_or_default(), root, is_stored: true })
     }
 
-    fn root_of(&self, named: &Named) -> Option<(usize, String)> {
-        let name = named.name.as_ref()?;
-        self.inner.sources.iter().enumerate().find_map(|(at, source)| {
-            let root = source.root_of(name)?;
-            (source.document_of(&root).1 == named.id).then_some((at, root))
-        })
+    /// The source and the root of a document, if this node reconciles it: a document of this name may be another key's.
+    pub(crate) fn root_of(&self, named: &Named) -> Option<(Arc<SourceRuntime>, String)> {
+        let (source, root) = self.inner.sources.root_of(named.name.as_ref()?)?;
+        (source.document_of(&root).1 == named.id).then_some((source, root))
     }
 
     /// Remembers by which name a document was asked for, before it is entered.
     pub(crate) fn want(&self, found: &Found) {
         self.inner.names.want(found.id, &found.name);
-    }
-
-    /// The source of a document that is kept here.
-    pub(crate) fn source_name(&self, name: &str, id: &DocumentId) -> Option<String> {
-        let named = Named { id: *id, name: Some(name.to_owned()), author: None, root: None };
-        let (at, _) = self.root_of(&named)?;
-        self.inner.sources.get(at).map(|source| source.name.clone())
     }
 
     /// Enters a document: opens it, or joins those who are in it, also while it is being closed.
@@ -273,6 +327,7 @@ impl Documents {
                 let this = self.clone();
                 self.inner.tasks.spawn(async move {
                     this.close(id).await;
+                    lock(&this.inner.stuck).remove(&id);
                     this.handle(DoorInput::Closed(id, generation));
                 });
             }
@@ -287,6 +342,7 @@ impl Documents {
                 tell.map(|tell| tell.send(Err(error)));
             }
             DoorEffect::Stuck(id, _) => {
+                lock(&self.inner.stuck).insert(id);
                 tracing::error!(event = "document_stuck", document = %id, "closing the document does not end");
             }
         }
@@ -305,7 +361,8 @@ impl Documents {
     async fn open(&self, id: DocumentId, generation: Generation) -> Result<(), String> {
         let this = self.clone();
         let replica = tokio::task::spawn_blocking(move || {
-            let settings = ReplicaSettings { document: id, ..this.inner.settings.clone() };
+            let settings =
+                ReplicaSettings { document: id, trust: this.trust(), ..this.inner.settings.clone() };
             let log = this.inner.store.log(id)?;
             Replica::open(this.inner.keypair.clone(), log, settings).map_err(|error| chain(&error))
         });
@@ -314,15 +371,27 @@ impl Documents {
         let (name, author) = replica.read(|base| (base.source_name(), base.source())).0;
         let name = name.or_else(|| self.inner.names.wanted(&id));
         let named = Named { id, name, author, root: None };
-        let root = self.root_of(&named);
-        if named.author.is_some() {
+        let is_known = named.author.is_some();
+        if is_known {
+            self.meet(&named);
             self.inner.names.learn(named);
         }
-        let source = root.as_ref().and_then(|(at, _)| self.inner.sources.get(*at)).cloned();
-        let document = Arc::new(LiveDocument::new(id, generation, replica, source.clone()));
+        let document = Arc::new(LiveDocument::new(id, generation, replica));
         lock(&self.inner.live).insert(id, Arc::clone(&document));
-        if let (Some(source), Some((_, root))) = (source, root) {
-            self.catch_up(&source, &document, &root).await;
+        // What has changed while it was opened.
+        let (this, opened) = (self.clone(), Arc::clone(&document));
+        let trusting = blocking(move || {
+            let trust = this.trust();
+            if opened.replica.accepts() != trust {
+                opened.set_trust(trust);
+            }
+        });
+        trusting.await.map_err(|problem| problem.detail().to_owned())?;
+        // When it can be found: a source that is taken up at this moment has it, or is seen here.
+        self.follow_from_now_on(&document).await;
+        if !is_known {
+            let durable = document.durable.clone();
+            self.inner.tasks.spawn(learn_name(self.clone(), Arc::downgrade(&document), durable));
         }
         let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
         if let Some(links) = links {
@@ -337,15 +406,18 @@ impl Documents {
         others::heed(self, source, document, root);
         if source.is_paused() {
             // Nobody else may know of what was written while this node was down.
-            source.tell(gangline_reconcile::FollowInput::Dirty(root.to_owned()));
+            source.tell(FollowInput::Dirty(root.to_owned()));
             return;
         }
         match source.follow(document, root, None, false).await {
             Ok(_) => {}
             Err(failed) => {
                 let retry_in = failed.may_pass().then_some(0);
-                document.set_trouble(Some(Trouble { reason: failed.reason(), retry_in }));
-                source.tell(gangline_reconcile::FollowInput::Dirty(root.to_owned()));
+                document.set_trouble(Some(Trouble {
+                    reason: failed.reason_for(&source.document_of(root).0),
+                    retry_in,
+                }));
+                source.tell(FollowInput::Dirty(root.to_owned()));
             }
         }
     }
@@ -361,6 +433,7 @@ impl Documents {
             let mut keep = |root| {
                 let (shown, ticket) = document.shown();
                 let named = Named { id, name: shown.name.clone(), author: shown.author, root: Some(root) };
+                this.meet(&named);
                 kept = Some((this.inner.names.keep(named, shown.heads.is_empty()), ticket));
             };
             let is_linked = links.is_some_and(|links| links.close_document(id, |held| keep(held.root)));
@@ -396,6 +469,32 @@ async fn learn_names(documents: Documents) {
     }
 }
 
+/// Learns how a document is called when its first change comes, while it is open. From then on it can be asked for, and, where
+/// this node has the mapping, follows its rows.
+async fn learn_name(
+    documents: Documents,
+    document: Weak<LiveDocument>,
+    mut durable: watch::Receiver<LogSeq>,
+) {
+    loop {
+        let Some(document) = document.upgrade() else { return };
+        if document.replica.durable() > LogSeq::START {
+            let (name, author) = document.replica.read(|base| (base.source_name(), base.source())).0;
+            if author.is_some() {
+                let named = Named { id: document.id, name, author, root: None };
+                documents.meet(&named);
+                documents.inner.names.learn(named);
+                return documents.follow_from_now_on(&document).await;
+            }
+        }
+        drop(document);
+        tokio::select! {
+            changed = durable.changed() => if changed.is_err() { return },
+            () = documents.inner.stop.cancelled() => return,
+        }
+    }
+}
+
 /// What a replica holds, as peers compare it.
 fn held_root(document: &LiveDocument) -> bft_json_crdt::Digest {
     gangline_transport::root(&document.replica.version_vector())
@@ -420,9 +519,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whose changes a document takes besides those that the node trusts: its source's.
-pub(crate) fn with_sources(
-    trust: Option<std::collections::BTreeSet<AuthorId>>,
-    sources: &[Arc<SourceRuntime>],
-) -> Option<std::collections::BTreeSet<AuthorId>> {
-    trust.map(|trust| trust.into_iter().chain(sources.iter().map(|source| source.author())).collect())
+fn with_own(trust: Option<BTreeSet<AuthorId>>, own: &[AuthorId]) -> Option<BTreeSet<AuthorId>> {
+    trust.map(|trust| trust.into_iter().chain(own.iter().copied()).collect())
 }

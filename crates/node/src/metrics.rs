@@ -1,5 +1,7 @@
 //! Counters and gauges for Prometheus: every queue, limit and refusal of the node.
 
+mod documents;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
@@ -180,6 +182,7 @@ impl Metrics {
             closed.get_or_create(&CodeLabels { code: (*reason).to_owned() }).inc_by(*count);
         }
         registry.register("sync_sessions_closed", "Sync sessions that ended, by reason", closed);
+        documents::register(&mut registry, &app.documents);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

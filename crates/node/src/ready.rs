@@ -35,6 +35,8 @@ pub(crate) struct Followed<'a> {
     pub(crate) place: &'a str,
     /// The source's public key; none where the node only follows.
     pub(crate) key: Option<AuthorId>,
+    /// Why the database cannot be read, if it cannot.
+    pub(crate) unread: Option<String>,
 }
 
 impl Ready<'_> {
@@ -62,9 +64,13 @@ impl Ready<'_> {
         if let Some(pin) = self.pin {
             lines.push(format!("pin     sha256={pin}"));
         }
-        for Followed { name, place, key } in &self.sources {
-            let only = if key.is_some() { "" } else { ", only followed: its key is not here" };
-            lines.push(format!("source  {name} ({place}){only}"));
+        for Followed { name, place, key, unread } in &self.sources {
+            let but = match (key, unread) {
+                (None, _) => ", only followed: its key is not here".to_owned(),
+                (Some(_), Some(why)) => format!(", not followed before it can be read: {why}"),
+                (Some(_), None) => String::new(),
+            };
+            lines.push(format!("source  {name} ({place}){but}"));
         }
         lines.extend([
             format!("data    {} (SQLite)", self.data_dir.display()),
@@ -87,8 +93,8 @@ impl Ready<'_> {
             "pin": self.pin.map(|pin| format!("sha256={pin}")),
             "data_dir": self.data_dir,
             "store": "sqlite",
-            "sources": self.sources.iter().map(|Followed { name, place, key }| json!({
-                "name": name, "place": place, "key": key.as_ref().map(show_key),
+            "sources": self.sources.iter().map(|Followed { name, place, key, unread }| json!({
+                "name": name, "place": place, "key": key.as_ref().map(show_key), "unread": unread,
             })).collect::<Vec<_>>(),
         })
     }
@@ -119,8 +125,14 @@ mod tests {
              Ctrl-C stops; nothing is lost."
         );
         let pin = CertPin([0x5e; 32]);
-        let followed = |name, key| Followed { name, place: "sqlite:app.db", key };
-        let sources = vec![followed("a", Some(AuthorId(key))), followed("b", None)];
+        let followed = |name, key, unread: Option<&str>| Followed {
+            name,
+            place: "sqlite:app.db",
+            key,
+            unread: unread.map(str::to_owned),
+        };
+        let (own, why) = (Some(AuthorId(key)), Some("it is not there"));
+        let sources = vec![followed("a", own, None), followed("b", None, None), followed("c", own, why)];
         let ready = Ready { pin: Some(pin), sources, ..ready };
         let document = ready.document();
         assert_eq!(document["sources"][0]["key"], show_key(&AuthorId(key)));
@@ -128,6 +140,11 @@ mod tests {
         let lines = ready.lines();
         assert_eq!(lines[4], "source  a (sqlite:app.db)");
         assert_eq!(lines[5], "source  b (sqlite:app.db), only followed: its key is not here");
+        assert_eq!(
+            lines[6],
+            "source  c (sqlite:app.db), not followed before it can be read: it is not there"
+        );
+        assert_eq!(document["sources"][2]["unread"], "it is not there");
         assert_eq!(lines[1], "board   https://127.0.0.1:3001");
         assert_eq!(lines[2], "sync    wss://127.0.0.1:3001/crdt-sync");
         assert_eq!(lines[3], format!("pin     sha256={pin}"));

@@ -129,6 +129,7 @@ fn trust_anew(app: &App, known: Option<BTreeSet<AuthorId>>) -> Option<BTreeSet<A
     }
     match app.replica.set_trust(clock::now_ms(), wanted.clone()) {
         Ok((batch, _ticket)) => {
+            app.documents.set_trust(wanted.clone());
             app.links.trust_anew(app.gate.records());
             let keys = wanted.as_ref().map(BTreeSet::len);
             tracing::info!(event = "trust_changed", keys, let_in = batch.applied.len(), "trust has changed");

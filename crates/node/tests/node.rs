@@ -9,6 +9,7 @@ mod node {
     mod database_faults;
     mod demo;
     mod documents;
+    mod documents_state;
     mod feeds;
     mod guard;
     mod harness;

@@ -72,6 +72,8 @@ export class Field {
   constructor(path, name, kind, hasLines, does) {
     this.path = path;
     this.unsaved = false;
+    /** Whether only the database writes it. */
+    this.isReadOnly = false;
     this.#does = does;
     this.#kind = this.kind = kind;
     const id = `field-${path}`;
@@ -131,14 +133,23 @@ export class Field {
     this.#heads = heads;
     this.#isNull = value === null || value === undefined;
     this.unsaved = unsaved;
-    this.clear.hidden = this.#isNull || this.#kind === "boolean";
-    this.undo.hidden = !unsaved;
+    this.clear.hidden = this.#isNull || this.#kind === "boolean" || this.isReadOnly;
+    this.undo.hidden = !unsaved || this.isReadOnly;
+    this.#guard();
     if ("placeholder" in this.control) this.control.placeholder = this.#isNull ? "null" : "";
     this.#mark();
     if (this.#isStale) {
       this.#isStale = false;
       this.#commit();
     }
+  }
+
+  /** Shows whether people may write here. What was typed before the rule was another one can be seen and copied. */
+  #guard() {
+    const { control, isReadOnly } = this;
+    if ("readOnly" in control) control.readOnly = isReadOnly;
+    else control.disabled = isReadOnly;
+    control.title = isReadOnly ? "Only the database changes this field" : "";
   }
 
   /** Whether it can be drawn anew without anything being lost. */

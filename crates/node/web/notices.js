@@ -140,5 +140,7 @@ export function drawPlan(plan) {
       element("p", { className: "what" }, element("strong", {}, change.path), " ", element("span", { className: DISPUTED.has(change.outcome) ? "outcome disputed" : "outcome" }, WORDS[change.outcome] ?? change.outcome),
         change.rule ? element("span", { className: "soft" }, ` by ${change.rule}`) : null),
       element("dl", {}, ...["base", "document", "database"].flatMap((key) => fact(key, value(there(change, key))))));
-  return [element("p", {}, head), element("ul", { className: "plan" }, ...plan.changes.map(line)), ...plan.problems.map((problem) => element("p", { className: "warn" }, trouble(problem)))];
+  const wait = { older_version: "The database has an older version than this document has followed.", restored: "The database was put back from a backup." }[plan.needs_acceptance];
+  const waits = wait ? [element("p", { className: "warn" }, `${wait} Nothing of this is done before somebody accepts it: gangline reconcile run ${plan.id} --accept-restored`)] : [];
+  return [element("p", {}, head), ...waits, element("ul", { className: "plan" }, ...plan.changes.map(line)), ...plan.problems.map((problem) => element("p", { className: "warn" }, trouble(problem)))];
 }

@@ -7,6 +7,9 @@ import { Field, isLong, kindOf, typed } from "/assets/field.js";
 /** Rows of a list that are shown at first, and added by "Show more". */
 const STEP = 50;
 
+/** What people type for a kind of column. */
+const KINDS = { integer: "number", float: "number", number: "number", boolean: "boolean", text: "string" };
+
 const isRow = (value) => value !== null && typeof value === "object";
 /** A part of a path: dots stand between parts. */
 export const escape = (part) => part.replaceAll("~", "~0").replaceAll(".", "~1");
@@ -83,7 +86,8 @@ export class Paper {
   #field(path, name, values, unsaved, seen) {
     seen.add(path);
     const edit = unsaved.get(path);
-    const kind = kindOf([...values, edit?.base]);
+    const rule = this.#ruleOf(path);
+    const kind = KINDS[rule?.kind] ?? kindOf([...values, edit?.base]);
     const hasLines = kind === "string" && isLong(values);
     let field = this.#fields.get(path);
     // What kind of values a field has may only be seen with its first one.
@@ -95,6 +99,7 @@ export class Paper {
       });
       this.#fields.set(path, field);
     }
+    field.isReadOnly = rule?.policy === "db_owned";
     field.show(values[0], this.#shown.heads, edit !== undefined);
     return field;
   }
@@ -103,6 +108,12 @@ export class Paper {
     const shown = await this.#does.change(patchOf(path, value), heads);
     const edit = shown.unsaved.find((each) => each.path === path);
     return { value: at(shown.view, path), heads: shown.heads, unsaved: edit !== undefined };
+  }
+
+  /** What the node says of a field: of a row's field as of all rows of its list. */
+  #ruleOf(path) {
+    const parts = partsOf(path);
+    return this.#shown.fields?.[parts.length > 1 ? pathOf(parts[0], parts.at(-1)) : path];
   }
 
   #base(path) {

@@ -70,6 +70,12 @@ pub trait RowSource: Send + Sync {
     /// [`SourceError`]
     fn install(&self, shape: &Shape) -> Result<(), SourceError>;
 
+    /// Returns the statements that [`RowSource::uninstall`] executes; none where nothing is installed.
+    ///
+    /// # Errors
+    /// [`SourceError`]
+    fn uninstall_sql(&self, shape: &Shape) -> Result<Vec<String>, SourceError>;
+
     /// Removes exactly what [`RowSource::install`] added.
     ///
     /// # Errors

@@ -108,6 +108,10 @@ impl RowSource for SqliteSource {
         }))
     }
 
+    fn uninstall_sql(&self, shape: &Shape) -> Result<Vec<String>, SourceError> {
+        self.at(self.connections.read(|connection| outbox::uninstall_sql(connection, shape)))
+    }
+
     fn uninstall(&self, shape: &Shape) -> Result<(), SourceError> {
         self.at(self.connections.write(|transaction| {
             outbox::uninstall(&transaction, shape)?;

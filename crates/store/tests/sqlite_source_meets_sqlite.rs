@@ -624,8 +624,14 @@ fn names_that_others_have_are_left_alone() {
     source.install(&first).unwrap();
     let error = source.install(&other).unwrap_err().to_string();
     assert!(error.contains("belongs to source flows: name this source otherwise"), "{error}");
+    assert!(source.uninstall_sql(&other).unwrap().is_empty(), "nothing of it is there");
     source.uninstall(&other).unwrap();
     assert!(source.outbox(&first, None, 1).unwrap().is_some());
+    // What one source leaves behind where another one stays is nothing of its own.
+    let statements = source.uninstall_sql(&first).unwrap();
+    source.uninstall(&first).unwrap();
+    assert!(statements.iter().all(|statement| statement.contains("DROP")), "{statements:?}");
+    assert!(source.uninstall_sql(&first).unwrap().is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod actions;
 mod explain;
+mod list;
 mod refusal;
 mod shown;
 mod sources;
@@ -10,37 +11,33 @@ mod watch;
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use bft_json_crdt::Digest;
 use bft_json_crdt::json_crdt::JsonValue;
 use gangline_reconcile::{Reading, edit, edits_of, read};
 use http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 pub(super) use self::actions::{history, plan, reconcile, resolve, save, verify};
 pub(super) use self::explain::explain;
+pub(super) use self::list::list;
 use self::refusal::{deleted, edit_problem, no_such_document, patch_problem};
 use self::shown::document as document_json;
 pub(crate) use self::sources::PAUSED;
-pub(super) use self::sources::{install, list as list_sources, pause, resume, uninstall};
+pub(super) use self::sources::{
+    brief as brief_sources, install, list as list_sources, pause, resume, uninstall,
+};
 pub(super) use self::watch::{Wish as WatchWish, open as watch_document};
 use super::body::{Whole, json as parse};
 use super::items::answer;
 use super::problem::Problem;
 use super::{App, blocking, durable};
 use crate::clock;
-use crate::documents::live::{LiveDocument, Shown};
+use crate::documents::live::Shown;
 use crate::documents::source::SourceRuntime;
-use crate::documents::{Found, Guest, Named};
+use crate::documents::{Found, Guest};
 
 type DocumentName = Result<Path<String>, PathRejection>;
-
-/// Most documents that one listing has.
-const LIST_MAX: usize = 10_000;
-/// How many it has unless it says otherwise.
-const LIST: usize = 1_000;
 
 fn name_in(path: DocumentName) -> Result<String, Problem> {
     path.map(|Path(id)| id).map_err(|error| {
@@ -51,11 +48,13 @@ fn name_in(path: DocumentName) -> Result<String, Problem> {
 
 /// Enters a document, whether it is open or not, or refuses one that is nowhere.
 async fn enter(app: &App, wanted: &str) -> Result<(Guest, Found), Problem> {
-    let found = app.documents.find(wanted).ok_or_else(|| no_such_document(wanted))?;
+    let found = app.documents.find(wanted).ok_or_else(|| match app.documents.sources().lacking(wanted) {
+        Some(source) => refusal::empty(wanted, Some(source.why)),
+        None => no_such_document(wanted),
+    })?;
     if !found.is_stored
         && app.documents.live_one(&found.id).is_none()
-        && let Some((at, root)) = &found.root
-        && let Some(source) = app.documents.sources().get(*at)
+        && let Some((source, root)) = &found.root
     {
         // Nobody has had it: its row decides whether there is such a document.
         let rows = source.read(root).await.map_err(|failed| refusal::follow_problem(&failed))?;
@@ -69,8 +68,8 @@ async fn enter(app: &App, wanted: &str) -> Result<(Guest, Found), Problem> {
 }
 
 /// The source and the root of a document, where this node can reconcile it.
-fn source_of<'a>(app: &'a App, found: &'a Found) -> Result<(&'a Arc<SourceRuntime>, &'a str), Problem> {
-    let root = found.root.as_ref().and_then(|(at, root)| Some((app.documents.sources().get(*at)?, &**root)));
+fn source_of(found: &Found) -> Result<(&Arc<SourceRuntime>, &str), Problem> {
+    let root = found.root.as_ref().map(|(source, root)| (source, &**root));
     root.ok_or_else(|| refusal::no_source(&found.name))
 }
 
@@ -80,85 +79,6 @@ async fn look(guest: &Guest) -> Result<Arc<Shown>, Problem> {
     let (shown, ticket) = blocking(move || document.shown()).await?;
     durable(ticket).await?;
     Ok(shown)
-}
-
-/// Which part of the list is wanted.
-#[derive(Deserialize)]
-pub(super) struct Listing {
-    after: Option<String>,
-    limit: Option<usize>,
-}
-
-/// `GET /api/v1/documents`: those that are kept here, and rows of this node's databases that have none yet.
-pub(super) async fn list(
-    State(app): State<App>,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let limit = listing.limit.unwrap_or(LIST).min(LIST_MAX);
-    let found = blocking(move || listed(&app, listing.after.as_deref(), limit)).await??;
-    answer(StatusCode::OK, &found)
-}
-
-fn listed(app: &App, after: Option<&str>, limit: usize) -> Result<Vec<Value>, Problem> {
-    let is_after = |name: &str| after.is_none_or(|after| name > after);
-    let mut rows: Vec<(String, Value)> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for Named { id, name, .. } in app.documents.names() {
-        let live = app.documents.live_one(&id);
-        let name = name.or_else(|| live.as_ref().and_then(|live| live.shown().0.name.clone()));
-        let name = name.unwrap_or_else(|| id.to_string());
-        seen.insert(name.clone());
-        if is_after(&name) {
-            let source = app.documents.source_name(&name, &id);
-            rows.push((name.clone(), entry(&name, source.as_deref(), live.as_deref())));
-        }
-    }
-    for live in app.documents.live() {
-        let Some(name) = live.shown().0.name.clone() else { continue };
-        if seen.insert(name.clone()) && is_after(&name) {
-            let source = live.source.as_ref().map(|source| source.name.clone());
-            rows.push((name.clone(), entry(&name, source.as_deref(), Some(&live))));
-        }
-    }
-    for source in app.documents.sources() {
-        let roots = source.rows.roots(&source.shape, None, LIST_MAX);
-        let roots = roots.map_err(|error| refusal::follow_problem(&error.into()))?;
-        for root in roots {
-            let (name, _) = source.document_of(&root);
-            if !seen.contains(&name) && is_after(&name) {
-                rows.push((name.clone(), unborn(&name, &source.name)));
-            }
-        }
-    }
-    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(rows.into_iter().take(limit).map(|(_, row)| row).collect())
-}
-
-fn entry(name: &str, source: Option<&str>, live: Option<&LiveDocument>) -> Value {
-    let Some(live) = live else {
-        return json!({
-            "id": name, "source": source, "version": null, "state": "stored", "heads": [], "unsaved": null,
-            "conflicts": null, "problem": null,
-        });
-    };
-    let (shown, _) = live.shown();
-    json!({
-        "id": name,
-        "source": source,
-        "version": shown.version,
-        "state": "live",
-        "heads": shown.heads.iter().map(Digest::to_string).collect::<Vec<_>>(),
-        "unsaved": shown.unsaved.len(),
-        "conflicts": shown.conflicts.len(),
-        "problem": live.trouble().map(|trouble| trouble.reason),
-    })
-}
-
-fn unborn(name: &str, source: &str) -> Value {
-    json!({
-        "id": name, "source": source, "version": null, "state": "unborn", "heads": [], "unsaved": 0,
-        "conflicts": 0, "problem": null,
-    })
 }
 
 /// `GET /api/v1/documents/{id}`

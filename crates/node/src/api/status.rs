@@ -79,6 +79,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
     let reasons = reasons(&app);
     let peers = super::peers::shown(&app);
     let log = log(&app);
+    let sources = super::documents::brief_sources(&app);
     answer(
         StatusCode::OK,
         &json!({
@@ -94,6 +95,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
             "peers": peers,
             "equivocations": equivocations,
             "log": log,
+            "sources": sources,
         }),
     )
 }

@@ -71,6 +71,18 @@ fn lines(status: &Value) -> Vec<String> {
             lines.push(format!("LOG     {} is not served: {}", text(space, "space"), text(space, "reason")));
         }
     }
+    for source in list(status, "sources") {
+        let (name, state) = (text(source, "name"), text(source, "state"));
+        let head = if state == "following" { "source " } else { "SOURCE " };
+        let state = match state.as_str() {
+            "no_key" => "only followed",
+            "needs_plan" => "waits for its plan to be accepted",
+            state => state,
+        };
+        let reason = text(source, "reason");
+        let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+        lines.push(format!("{head} {name} ({}) {state}{reason}", text(source, "place")));
+    }
     for proof in list(status, "equivocations") {
         lines.push(format!(
             "LIAR    {} signed two changes at {} ({})",

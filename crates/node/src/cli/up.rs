@@ -81,10 +81,14 @@ fn tell(
     out: &Output,
 ) -> Result<(), Failure> {
     let app = running.app();
+    let without = app.documents.sources().without();
+    let unread =
+        |name: &str| without.iter().find(|source| source.name == name).map(|source| source.why.clone());
     let followed = settings.reconcile.iter().zip(keys).map(|(source, (name, key))| Followed {
         name,
         place: &source.database.shown,
         key: key.held(),
+        unread: key.held().and_then(|_| unread(name)),
     });
     let ready = Ready {
         name: &app.name,

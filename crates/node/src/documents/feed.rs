@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gangline_reconcile::{Continuity, FollowEffect, FollowInput, OutboxPosition, RowsDigest, SourceError};
-use serde::{Deserialize, Serialize};
 
 use super::live::Trouble;
 use super::source::{Counters, FollowFailed, SourceRuntime, digest_text};
@@ -44,15 +43,6 @@ impl FeedState {
         self.has_outbox
     }
 }
-
-/// How far an outbox was read, as it is noted.
-#[derive(Serialize, Deserialize)]
-struct PositionNote {
-    incarnation: u64,
-    seq: i64,
-}
-
-const POSITION: &str = "outbox";
 
 /// Follows a source until the node stops.
 pub(super) async fn run(documents: Documents, source: Arc<SourceRuntime>) {
@@ -143,8 +133,7 @@ fn read_outbox(source: &SourceRuntime, state: &mut FeedState) -> Result<Option<V
     let mut named = Vec::new();
     loop {
         if state.position.is_none() {
-            let noted: Option<PositionNote> = source.noted(POSITION)?;
-            state.position = noted.map(|at| OutboxPosition { incarnation: at.incarnation, seq: at.seq });
+            state.position = source.position()?;
         }
         let Some(read) = source.rows.outbox(&source.shape, state.position, OUTBOX_STEP)? else {
             return Ok(None);
@@ -156,14 +145,16 @@ fn read_outbox(source: &SourceRuntime, state: &mut FeedState) -> Result<Option<V
                 tracing::warn!(
                     event = "database_restored",
                     source = source.name,
-                    "the database was put back from a backup; look at `gangline reconcile plan`"
+                    "the database was put back from a backup: documents whose rows are others now stay as they are; look \
+                     at `gangline reconcile plan`, and accept it with `gangline reconcile run --accept-restored`"
                 );
+                // Before the position: what happens in between is found again.
+                source.begin_era()?;
                 source.must_scan.store(true, Ordering::Relaxed);
             }
         }
         if state.position != Some(read.position) {
-            let at = PositionNote { incarnation: read.position.incarnation, seq: read.position.seq };
-            source.mark(&read.roots, vec![source.source_note(POSITION, Some(&at))])?;
+            source.read_to(read.position, &read.roots)?;
             state.position = Some(read.position);
         }
         named.extend(read.roots);
@@ -191,10 +182,7 @@ fn scan(
         found.extend(state.digests.keys().filter(|root| !now.contains_key(*root)).cloned());
     } else {
         for named in documents.names() {
-            let Some(root) = named.name.as_ref().and_then(|name| source.root_of(name)) else { continue };
-            if source.document_of(&root).1 != named.id {
-                continue;
-            }
+            let Some(root) = source.own_root(&named) else { continue };
             let followed = source.ref_of(&root)?.map(|note| note.digest);
             if followed != now.get(&root).map(|digest| digest_text(*digest)) {
                 found.push(root);
@@ -252,7 +240,7 @@ async fn run_root(documents: Documents, source: Arc<SourceRuntime>, root: String
         Ok(_) => FollowInput::Done(root),
         Err(failed) => {
             Counters::add(&source.counters.failures, 1);
-            let reason = failed.reason();
+            let reason = failed.reason_for(&source.document_of(&root).0);
             tracing::warn!(event = "reconcile_failed", source = source.name, root, "{reason}");
             if failed.may_pass() { FollowInput::Failed(root) } else { FollowInput::GaveUp(root) }
         }
@@ -279,7 +267,9 @@ pub(crate) async fn follow_root(
     let followed = source.follow(&guest, root, actor, accepts_older).await;
     match &followed {
         Ok(_) => guest.set_trouble(None),
-        Err(failed) => guest.set_trouble(Some(Trouble { reason: failed.reason(), retry_in: None })),
+        Err(failed) => {
+            guest.set_trouble(Some(Trouble { reason: failed.reason_for(&name), retry_in: None }));
+        }
     }
     followed.map(Some)
 }

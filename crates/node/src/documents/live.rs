@@ -1,7 +1,7 @@
 //! A document that is open, and what it shows.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, BaseCrdt, Digest, DocumentId, JsonValue};
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::present::Present;
 use super::source::SourceRuntime;
+use crate::clock;
 
 /// Most batches of which it is remembered who asked for them.
 const ACTORS_MAX: usize = 256;
@@ -20,8 +21,8 @@ pub(crate) struct LiveDocument {
     pub(crate) id: DocumentId,
     pub(crate) generation: Generation,
     pub(crate) replica: Replica<JsonCrdt>,
-    /// Whose rows it follows, where this node can reconcile them.
-    pub(crate) source: Option<Arc<SourceRuntime>>,
+    /// Whose rows it follows, where this node can reconcile them, from when it can.
+    source: OnceLock<Arc<SourceRuntime>>,
     /// Reconciling and saving take turns.
     pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) present: Present,
@@ -65,12 +66,7 @@ pub(crate) struct Shown {
 
 impl LiveDocument {
     /// A document that has just been opened.
-    pub(crate) fn new(
-        id: DocumentId,
-        generation: Generation,
-        replica: Replica<JsonCrdt>,
-        source: Option<Arc<SourceRuntime>>,
-    ) -> Self {
+    pub(crate) fn new(id: DocumentId, generation: Generation, replica: Replica<JsonCrdt>) -> Self {
         let (wake, durable) = watch::channel(LogSeq::START);
         let subscription = replica.subscribe(Box::new(move |seq| {
             let _ = wake.send_replace(seq);
@@ -79,7 +75,7 @@ impl LiveDocument {
             id,
             generation,
             replica,
-            source,
+            source: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
             present: Present::new(),
             durable,
@@ -88,6 +84,23 @@ impl LiveDocument {
             actors: Mutex::default(),
             equal_at: Mutex::default(),
             _subscription: subscription,
+        }
+    }
+
+    /// Says whose rows it follows. Returns whether that is news; there is one source that makes documents of this id.
+    pub(super) fn adopt(&self, source: &Arc<SourceRuntime>) -> bool {
+        self.source.set(Arc::clone(source)).is_ok()
+    }
+
+    /// Whose rows it follows, where this node can reconcile them.
+    pub(crate) fn source(&self) -> Option<&Arc<SourceRuntime>> {
+        self.source.get()
+    }
+
+    /// Takes changes of these authors from now on. May block.
+    pub(super) fn set_trust(&self, trust: Option<BTreeSet<AuthorId>>) {
+        if let Err(error) = self.replica.set_trust(clock::now_ms(), trust) {
+            tracing::warn!(event = "trust_not_changed", document = %self.id, "{error}");
         }
     }
 

@@ -115,6 +115,16 @@ impl Names {
         self.reading(|known| known.by_id.values().cloned().collect())
     }
 
+    /// Visits all of them, by id, each with that which is found by its name. What visits must not ask for names.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&Named, Option<DocumentId>)) {
+        self.reading(|known| {
+            for named in known.by_id.values() {
+                let of_name = named.name.as_ref().and_then(|name| known.by_name.get(name));
+                visit(named, of_name.and_then(|ids| ids.first().copied()));
+            }
+        });
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.reading(|known| known.by_id.len())

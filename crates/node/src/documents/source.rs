@@ -1,9 +1,11 @@
 //! One source at this node: its tables, its key, its rows, and how its documents follow them and are saved.
 
+mod hold;
 mod notes;
 mod save;
 mod saved_elsewhere;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,13 +18,16 @@ use gangline_reconcile::{
 };
 use tokio::sync::Notify;
 
+pub(crate) use self::hold::Hold;
 pub(crate) use self::notes::{Audit, digest_text};
 pub(crate) use self::save::SaveFailed;
 use super::feed::FeedState;
 use super::live::LiveDocument;
+use super::names::Named;
 use super::store::DocumentStore;
 use crate::api::{blocking, durable};
 use crate::clock;
+use crate::identity::show_key;
 use crate::logs::chain;
 
 /// A source that this node has the mapping of.
@@ -48,6 +53,10 @@ pub(crate) struct SourceRuntime {
     pub(super) sweep_ms: u64,
     /// Why the feed does not work.
     failure: Mutex<Option<String>>,
+    /// Roots whose documents wait for a person, as far as was found out since the node was started.
+    held: Mutex<BTreeMap<String, Hold>>,
+    /// Other keys by which documents of this source's names were signed.
+    rivals: Mutex<BTreeSet<AuthorId>>,
 }
 
 /// What has happened since the node was started.
@@ -97,6 +106,11 @@ pub(crate) enum FollowFailed {
     /// The rows cannot be followed.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
+    /// The rows come from a backup.
+    #[error(
+        "the database was put back from a backup, and these rows are not those that the document has followed"
+    )]
+    Restored,
     /// The node's own store does not take it.
     #[error("{0}")]
     Store(String),
@@ -115,7 +129,7 @@ impl FollowFailed {
 
     /// Whether trying again may mend it.
     pub(crate) fn may_pass(&self) -> bool {
-        !matches!(self, Self::Reconcile(ReconcileError::Older { .. }))
+        self.hold().is_none()
     }
 
     /// All of it in one line.
@@ -153,6 +167,8 @@ impl SourceRuntime {
             poll_ms,
             sweep_ms,
             failure: Mutex::default(),
+            held: Mutex::default(),
+            rivals: Mutex::default(),
         }
     }
 
@@ -211,6 +227,41 @@ impl SourceRuntime {
         self.shape.mapping.root.document.root_of(document).map(str::to_owned)
     }
 
+    /// The root that a document follows, if it is this source's own.
+    pub(crate) fn own_root(&self, named: &Named) -> Option<String> {
+        let root = self.root_of(named.name.as_ref()?)?;
+        (self.document_of(&root).1 == named.id).then_some(root)
+    }
+
+    /// Looks whether a document has a name of this source and was signed by another key: then two nodes have made one each,
+    /// and two documents follow each row.
+    pub(crate) fn meet(&self, named: &Named) {
+        let Some(author) = named.author.filter(|author| *author != self.author()) else { return };
+        if named.name.as_ref().and_then(|name| self.root_of(name)).is_none() {
+            return;
+        }
+        let is_new = self.rivals.lock().unwrap_or_else(PoisonError::into_inner).insert(author);
+        if is_new {
+            tracing::error!(event = "two_source_keys", source = self.name, "{}", self.rivalry(&author));
+        }
+    }
+
+    /// What is wrong with a key that signs documents of this source's names, and what to do.
+    pub(crate) fn rivalry(&self, author: &AuthorId) -> String {
+        format!(
+            "another node has made a key of its own for {0}, {1}, so that there are two documents of each row: take the key \
+             of one node to the other, with `gangline reconcile key export` there and `gangline reconcile key import` here, \
+             and say `key = \"import\"` here",
+            self.name,
+            show_key(author)
+        )
+    }
+
+    /// Other keys by which documents of this source's names were signed.
+    pub(crate) fn rivals(&self) -> Vec<AuthorId> {
+        self.rivals.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
     /// Names a root that may have changed.
     pub(crate) fn tell(&self, input: FollowInput) {
         let now = clock::now_ms();
@@ -234,28 +285,46 @@ impl SourceRuntime {
     ) -> Result<Followed, FollowFailed> {
         let _turn = document.turn.lock().await;
         self.recover(document, root).await?;
+        // Before the rows: those of a later backup are not among what is accepted.
+        let accepted = if accepts_older { Some(self.era_now().await?) } else { None };
         let rows = self.read(root).await?;
-        self.take_over(document, root, rows, actor, accepts_older).await
+        self.take_over(document, root, rows, actor, accepted).await
     }
 
-    /// As [`Self::follow`], with rows that were read already, by whoever has the turn.
+    /// As [`Self::follow`], with rows that were read already, by whoever has the turn; `accepted` is the last era whose
+    /// backups somebody accepts.
     async fn take_over(
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
         rows: Rows,
         actor: Option<&str>,
-        accepts_older: bool,
+        accepted: Option<u64>,
+    ) -> Result<Followed, FollowFailed> {
+        let followed = self.sign_over(document, root, rows, actor, accepted).await;
+        self.remember_hold(root, &followed);
+        followed
+    }
+
+    async fn sign_over(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+        rows: Rows,
+        actor: Option<&str>,
+        accepted: Option<u64>,
     ) -> Result<Followed, FollowFailed> {
         let (name, _) = self.document_of(root);
-        let (this, replica) = (Arc::clone(self), document.replica.clone());
-        let key = root.to_owned();
+        let (this, replica, key) = (Arc::clone(self), document.replica.clone(), root.to_owned());
         let (rows, authored, open, from) = blocking(move || {
+            if accepted.is_none() && this.is_restored(&key, &rows)? {
+                return Err(FollowFailed::Restored);
+            }
             let mut from = None;
             let authored = replica.author_as(clock::now_ms(), |base| {
                 from = followed_version(base, &this.keypair);
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
-                let reconciled = saved_elsewhere::reconcile(base, source, &key, &rows, accepts_older)?;
+                let reconciled = saved_elsewhere::reconcile(base, source, &key, &rows, accepted.is_some())?;
                 let changes = reconciled.changes.clone();
                 Ok::<_, ReconcileError>((reconciled, changes))
             });
@@ -263,9 +332,9 @@ impl SourceRuntime {
                 Ok(authored) if !authored.changes.is_empty() => replica.read(conflicts).0,
                 Ok(_) | Err(_) => Vec::new(),
             };
-            (rows, authored, open, from)
+            Ok((rows, authored, open, from))
         })
-        .await?;
+        .await??;
         let Authored { result: reconciled, ticket, .. } = authored.map_err(FollowFailed::of)?;
         document.set_equal_at(reconciled.heads.clone());
         if let (Some(actor), Some(last)) = (actor, reconciled.changes.last()) {
@@ -274,25 +343,32 @@ impl SourceRuntime {
         durable(ticket).await?;
         let followed =
             Followed { from, to: rows.version, reconciled, conflicts: open, bad: rows.bad.clone() };
-        self.note_followed(document.id, root, &rows, &followed, actor).await?;
+        self.note_followed(document.id, root, &rows, &followed, (actor, accepted)).await?;
         Ok(followed)
     }
 
-    /// What following would do.
+    /// What following would do, the rows, and what somebody has to accept first.
     pub(crate) async fn plan(
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
-    ) -> Result<(Plan, Rows), FollowFailed> {
+    ) -> Result<(Plan, Rows, Option<Hold>), FollowFailed> {
         let rows = self.read(root).await?;
         let (name, _) = self.document_of(root);
-        let (this, replica) = (Arc::clone(self), document.replica.clone());
+        let (this, replica, key) = (Arc::clone(self), document.replica.clone(), root.to_owned());
         let work = move || {
             let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
-            let (planned, _) = replica.read(|base| plan(base, source, &rows, true));
-            planned.map(|planned| (planned, rows))
+            let ((planned, is_older), _) = replica.read(|base| match plan(base, source, &rows, false) {
+                Err(ReconcileError::Older { .. }) => (plan(base, source, &rows, true), true),
+                planned => (planned, false),
+            });
+            let hold = match this.is_restored(&key, &rows)? {
+                true => Some(Hold::Restored),
+                false => is_older.then_some(Hold::Older),
+            };
+            Ok((planned?, rows, hold))
         };
-        Ok(blocking(work).await??)
+        blocking(work).await?
     }
 
     /// Whether edits that are not in the database are dropped.

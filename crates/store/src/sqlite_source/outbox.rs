@@ -142,28 +142,35 @@ pub(super) fn install(connection: &Connection, shape: &Shape) -> Result<(), Trou
     Ok(())
 }
 
-/// Removes the source's triggers and entries; the table too, if no other source has triggers.
-pub(super) fn uninstall(connection: &Connection, shape: &Shape) -> Result<(), Trouble> {
-    for name in own_triggers(connection, shape)? {
-        connection.execute_batch(&drop_trigger(&name))?;
-    }
+/// The statements that remove the source's triggers and entries; the table too, if no other source has triggers. None where
+/// nothing of the source is there.
+pub(super) fn uninstall_sql(connection: &Connection, shape: &Shape) -> Result<Vec<String>, Trouble> {
+    let own = own_triggers(connection, shape)?;
+    let mut statements: Vec<String> = own.iter().map(|name| drop_trigger(name)).collect();
     if !has_table(connection)? {
-        return Ok(());
+        return Ok(statements);
     }
-    if triggers::all(connection)?.is_empty() {
-        connection.execute_batch("DROP TABLE gangline_outbox")?;
-        return Ok(());
+    if triggers::all(connection)?.len() == own.len() {
+        statements.push("DROP TABLE gangline_outbox".to_owned());
+        return Ok(statements);
     }
-    // The newest entry stays, or its number would be given again; it is somebody else's to prune.
-    let newest = "(SELECT max(seq) FROM gangline_outbox)";
-    connection.execute(
-        &format!("UPDATE gangline_outbox SET kind = 'row', key = NULL WHERE source = ?1 AND seq = {newest}"),
-        [&shape.mapping.name],
-    )?;
-    connection.execute(
-        &format!("DELETE FROM gangline_outbox WHERE source = ?1 AND seq < {newest}"),
-        [&shape.mapping.name],
-    )?;
+    let has_entries = "SELECT EXISTS (SELECT 1 FROM gangline_outbox WHERE source = ?1)";
+    if connection.query_row(has_entries, [&shape.mapping.name], |row| row.get(0))? {
+        let (source, newest) = (sql::text(&shape.mapping.name), "(SELECT max(seq) FROM gangline_outbox)");
+        statements.push(format!(
+            "-- The newest entry stays, or its number would be given again; it is somebody else's to prune.
+UPDATE gangline_outbox SET source = NULL, kind = 'row', key = NULL WHERE source = {source} AND seq = {newest}"
+        ));
+        statements.push(format!("DELETE FROM gangline_outbox WHERE source = {source} AND seq < {newest}"));
+    }
+    Ok(statements)
+}
+
+/// Executes [`uninstall_sql`].
+pub(super) fn uninstall(connection: &Connection, shape: &Shape) -> Result<(), Trouble> {
+    for statement in uninstall_sql(connection, shape)? {
+        connection.execute_batch(&statement)?;
+    }
     Ok(())
 }
 

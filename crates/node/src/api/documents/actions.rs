@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use bft_json_crdt::JsonValue;
 use bft_json_crdt::json_crdt::EditKind;
+use bft_json_crdt::{Digest, JsonValue};
+use gangline_doc::{LogSeq, ReadLimit};
 use gangline_reconcile::{
     Conflict, Edit, Layout, Path, Rows, Take, edits_of, notice, resolve as resolve_with, resolve_as,
 };
@@ -32,11 +33,12 @@ fn skipped(source: &SourceRuntime, rows: &Rows) -> Vec<Value> {
 /// `GET /api/v1/documents/{id}/plan`
 pub(in crate::api) async fn plan(State(app): State<App>, path: DocumentName) -> Result<Response, Problem> {
     let (guest, found) = enter(&app, &name_in(path)?).await?;
-    let (source, root) = source_of(&app, &found)?;
-    let (planned, rows) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
+    let (source, root) = source_of(&found)?;
+    let (planned, rows, hold) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
     let shown = look(&guest).await?;
     let bad = skipped(source, &rows);
-    answer(StatusCode::OK, &plan_json(&found, &source.name, &shown, &planned, rows.version, bad))
+    let plan = plan_json((&found, &source.name), &shown, &planned, rows.version, bad, hold);
+    answer(StatusCode::OK, &plan)
 }
 
 /// What a push may say.
@@ -69,7 +71,7 @@ pub(in crate::api) async fn reconcile(
 ) -> Result<Response, Problem> {
     let push: Push = options(&body)?;
     let (guest, found) = enter(&app, &name_in(path)?).await?;
-    let (source, root) = source_of(&app, &found)?;
+    let (source, root) = source_of(&found)?;
     let followed = source.follow(&guest, root, push.actor.as_deref(), push.accept_restored).await;
     let followed = followed.map_err(|failed| follow_problem(&failed))?;
     guest.set_trouble(None);
@@ -109,7 +111,7 @@ pub(in crate::api) async fn save(
 ) -> Result<Response, Problem> {
     let wish: Save = options(&body)?;
     let (guest, found) = enter(&app, &name_in(path)?).await?;
-    let (source, root) = source_of(&app, &found)?;
+    let (source, root) = source_of(&found)?;
     let saved = source.save(&guest, root, wish.actor.as_deref()).await;
     let saved = match saved {
         Ok(saved) => saved,
@@ -240,9 +242,9 @@ fn no_such_conflict(place: &Path) -> Problem {
 /// `GET /api/v1/documents/{id}/verify`
 pub(in crate::api) async fn verify(State(app): State<App>, path: DocumentName) -> Result<Response, Problem> {
     let (guest, found) = enter(&app, &name_in(path)?).await?;
-    let (source, root) = source_of(&app, &found)?;
+    let (source, root) = source_of(&found)?;
     // A plan's edits are what the document lacks where it should equal the rows.
-    let (planned, rows) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
+    let (planned, rows, _) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
     let shown = look(&guest).await?;
     let differences: Vec<Value> = planned
         .entries
@@ -283,10 +285,31 @@ pub(in crate::api) async fn history(
 ) -> Result<Response, Problem> {
     let (guest, found) = enter(&app, &name_in(path)?).await?;
     let limit = part.limit.unwrap_or(100).clamp(1, HISTORY_MAX);
+    // What is told has its place in the log.
+    look(&guest).await?;
     let document = guest.document();
-    let source = found.root.as_ref().and_then(|(at, _)| app.documents.sources().get(*at)).cloned();
+    let source = found.root.as_ref().map(|(source, _)| Arc::clone(source));
     let shown = blocking(move || history_of(&document, source.as_ref(), limit)).await??;
     answer(StatusCode::OK, &shown)
+}
+
+/// When this node took changes in, in milliseconds since 1970. A document has its changes in the order of its log.
+fn received_from(
+    document: &crate::documents::live::LiveDocument,
+    from: usize,
+    count: usize,
+) -> Result<BTreeMap<Digest, u64>, Problem> {
+    let mut received = BTreeMap::new();
+    let (mut at, end) = (LogSeq(from as u64), LogSeq(from.saturating_add(count) as u64));
+    // The newest may not be on disk yet.
+    while at < end.min(document.replica.durable()) {
+        let entries = document.replica.entries(at, ReadLimit::default());
+        let entries = entries.map_err(|error| Problem::store_failed(&error.to_string()))?;
+        let Some(last) = entries.last() else { break };
+        at = last.seq().plus(1);
+        received.extend(entries.iter().map(|entry| (entry.change().digest(), entry.received_at_ms())));
+    }
+    Ok(received)
 }
 
 fn history_of(
@@ -300,11 +323,11 @@ fn history_of(
         }
         None => Vec::new(),
     };
-    let (entries, _) = document.replica.read(|base| {
+    let ((from, entries, author), _) = document.replica.read(|base| {
         let from = base.change_count().saturating_sub(limit);
-        (base.history(from, limit), base.source())
+        (from, base.history(from, limit), base.source())
     });
-    let (entries, author) = entries;
+    let received = received_from(document, from, entries.len())?;
     let shown = entries.into_iter().map(|entry| {
         let digest = entry.digest.to_string();
         let edits = entry.edits.iter().map(|edit| {
@@ -336,6 +359,7 @@ fn history_of(
             "by": by(&entry.author, author),
             "seq": entry.seq,
             "lamport": entry.lamport,
+            "received_at_ms": received.get(&entry.digest),
             "changes": edits.collect::<Vec<_>>(),
             "audit": audit,
         })

@@ -124,6 +124,11 @@ pub(super) fn follow_problem(failed: &FollowFailed) -> Problem {
             "older_version",
             "look at `gangline reconcile plan`, and accept it with `gangline reconcile run --accept-restored`",
         ),
+        FollowFailed::Restored => (
+            StatusCode::CONFLICT,
+            "restored",
+            "look at `gangline reconcile plan`, and accept it with `gangline reconcile run --accept-restored`",
+        ),
         FollowFailed::Reconcile(_) => {
             (StatusCode::CONFLICT, "cannot_follow", "see the node's log, and report this")
         }

@@ -2,11 +2,14 @@
 
 use bft_json_crdt::json_crdt::JsonValue;
 use bft_json_crdt::{AuthorId, Digest};
-use gangline_reconcile::{Conflict, Notice, Plan, PlanEntry, Unsaved, dangling, view};
+use gangline_reconcile::{
+    Conflict, FieldLayout, Layout, Notice, Path, Plan, PlanEntry, Unsaved, dangling, view,
+};
 use serde_json::{Value, json};
 
 use crate::documents::Found;
 use crate::documents::live::{LiveDocument, Shown};
+use crate::documents::source::Hold;
 use crate::identity::node_name;
 
 /// Adds values to an object. One that is missing is left out, since null is a value.
@@ -36,11 +39,11 @@ pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Val
         .collect();
     // Where the database does not answer at all, nothing has been tried with this document.
     let trouble = live.trouble().map(|trouble| trouble.reason);
-    let trouble = trouble.or_else(|| live.source.as_ref().and_then(|source| source.failure()));
+    let trouble = trouble.or_else(|| live.source().and_then(|source| source.failure()));
     problems.extend(trouble.map(|reason| json!({"path": null, "what": reason})));
     json!({
         "id": shown.name.as_deref().unwrap_or(&found.name),
-        "source": live.source.as_ref().map(|source| &source.name),
+        "source": live.source().map(|source| &source.name),
         "version": shown.version,
         "heads": heads(&shown.heads),
         "view": Value::from(view(&shown.content)),
@@ -50,7 +53,22 @@ pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Val
         "problems": problems,
         "present": live.present.clients(),
         "mode": shown.layout.mode,
+        "fields": fields(&shown.layout),
     })
+}
+
+/// Of each field what its values are and who prevails: `name`, or `jobs.body` for all rows of a list.
+fn fields(layout: &Layout) -> serde_json::Map<String, Value> {
+    let told = |field: &FieldLayout| json!({"kind": field.kind, "policy": field.policy});
+    let of_root =
+        layout.fields.iter().map(|(name, field)| (Path::Field(name.clone()).to_string(), told(field)));
+    let of_lists = layout.lists.iter().flat_map(|(list, rows)| {
+        // A row of a list and a field of all its rows are spelt alike.
+        rows.fields
+            .iter()
+            .map(move |(name, field)| (Path::Row(list.clone(), name.clone()).to_string(), told(field)))
+    });
+    of_root.chain(of_lists).collect()
 }
 
 fn unsaved(unsaved: &Unsaved) -> Value {
@@ -75,12 +93,12 @@ pub(super) fn conflict(open: &Conflict, shown: &Shown) -> Value {
 
 /// `GET …/plan`
 pub(super) fn plan(
-    found: &Found,
-    source: &str,
+    (found, source): (&Found, &str),
     shown: &Shown,
     plan: &Plan,
     to: Option<i64>,
     bad: Vec<Value>,
+    hold: Option<Hold>,
 ) -> Value {
     json!({
         "id": found.name,
@@ -94,6 +112,7 @@ pub(super) fn plan(
         "bytes": plan.reconciled.bytes,
         "conflicts": plan.conflicts(),
         "problems": bad,
+        "needs_acceptance": hold.map(Hold::name),
     })
 }
 
@@ -122,10 +141,7 @@ pub(super) fn notice(notice: &Notice, source: &str, actor: Option<&str>) -> Valu
 
 pub(super) fn changes(notice: &Notice) -> Vec<Value> {
     let changes = notice.changes.iter().map(|change| {
-        let row = change
-            .path
-            .row()
-            .map(|(list, key)| gangline_reconcile::Path::Row(list.to_owned(), key.to_owned()).to_string());
+        let row = change.path.row().map(|(list, key)| Path::Row(list.to_owned(), key.to_owned()).to_string());
         let shown = json!({
             "path": change.path.to_string(),
             "row": row,

@@ -25,14 +25,22 @@ type SourceName = Result<Path<String>, PathRejection>;
 /// The note that a source is paused.
 pub(crate) const PAUSED: &str = "paused";
 
-fn source_in(app: &App, path: SourceName) -> Result<&Arc<SourceRuntime>, Problem> {
+fn source_in(app: &App, path: SourceName) -> Result<Arc<SourceRuntime>, Problem> {
     let name = path.map(|Path(name)| name).unwrap_or_default();
-    let known = || app.documents.sources().iter().map(|source| source.name.as_str()).collect::<Vec<_>>();
-    app.documents.source(&name).ok_or_else(|| {
+    let sources = app.documents.sources();
+    sources.get(&name).ok_or_else(|| {
+        if let Some(source) = sources.without().into_iter().find(|source| source.name == name) {
+            let detail = format!("this node cannot reconcile {name} at present: {}", source.why);
+            let hint = "`gangline reconcile status` says how it goes";
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_source", detail, hint);
+        }
         let detail = format!("this node reconciles no source {name:?}");
-        let hint = match known().as_slice() {
+        let hint = match sources.held().as_slice() {
             [] => "it reconciles none: write [[reconcile]] in its settings".to_owned(),
-            names => format!("it reconciles {}", names.join(", ")),
+            held => {
+                let names: Vec<&str> = held.iter().map(|source| source.name.as_str()).collect();
+                format!("it reconciles {}", names.join(", "))
+            }
         };
         Problem::new(StatusCode::NOT_FOUND, "no_such_source", detail, hint)
     })
@@ -47,12 +55,14 @@ pub(in crate::api) async fn list(State(app): State<App>) -> Result<Response, Pro
             let kept = names.iter().filter(is_own).count();
             status(source, kept)
         };
-        let mut shown: Vec<Value> = app.documents.sources().iter().map(|source| of(source)).collect();
-        shown.extend(app.sources_without.iter().map(|source| {
+        let sources = app.documents.sources();
+        let mut shown: Vec<Value> = sources.held().iter().map(|source| of(source)).collect();
+        shown.extend(sources.without().iter().map(|source| {
             json!({
                 "name": source.name, "place": source.place, "mode": source.mode, "state": source.state,
                 "reason": source.why, "feed": null,
-                "lag_ms": 0, "pending": 0, "failed": 0, "missed": 0, "documents": 0, "public_key": null,
+                "lag_ms": 0, "pending": 0, "failed": 0, "missed": 0, "waiting": 0, "documents": 0,
+                "public_key": null,
             })
         }));
         shown
@@ -61,27 +71,58 @@ pub(in crate::api) async fn list(State(app): State<App>) -> Result<Response, Pro
     answer(StatusCode::OK, &shown)
 }
 
-fn status(source: &SourceRuntime, documents: usize) -> Value {
-    let (lag, pending, failing, paused) = source.follower_state(clock::now_ms());
-    let failure = source.failure();
-    let state = match (&failure, paused, failing) {
-        (_, true, _) => "paused",
-        (Some(_), ..) => "failing",
-        (None, false, 0) => "following",
-        (None, false, _) => "failing",
+/// How sources are, in short, and what is wrong with them.
+pub(in crate::api) fn brief(app: &App) -> Vec<Value> {
+    let sources = app.documents.sources();
+    let held = sources.held().into_iter().map(|source| {
+        let (state, reason) = state_of(&source);
+        json!({"name": source.name, "place": source.rows.place(), "state": state, "reason": reason})
+    });
+    let without = sources.without().into_iter().map(|source| {
+        json!({"name": source.name, "place": source.place, "state": source.state, "reason": source.why})
+    });
+    held.chain(without).collect()
+}
+
+/// A word on how a source is, and what is wrong with it.
+fn state_of(source: &SourceRuntime) -> (&'static str, Option<String>) {
+    let (_, _, failing, is_paused) = source.follower_state(clock::now_ms());
+    let (failure, held) = (source.failure(), source.holds());
+    let state = match (&failure, is_paused) {
+        (_, true) => "paused",
+        (Some(_), false) => "failing",
+        (None, false) if held > 0 => "needs_plan",
+        (None, false) if failing > 0 => "failing",
+        (None, false) => "following",
     };
+    let mut reasons: Vec<String> = failure.into_iter().collect();
+    if held > 0 {
+        let wait = if held == 1 { "1 document waits" } else { &*format!("{held} documents wait") };
+        reasons.push(format!(
+            "{wait} since the database was put back from a backup; look at `gangline reconcile plan`, and accept it with \
+             `gangline reconcile run --accept-restored`"
+        ));
+    }
+    reasons.extend(source.rivals().iter().map(|author| source.rivalry(author)));
+    (state, (!reasons.is_empty()).then(|| reasons.join("; ")))
+}
+
+fn status(source: &SourceRuntime, documents: usize) -> Value {
+    let (lag, pending, _, _) = source.follower_state(clock::now_ms());
+    let (state, reason) = state_of(source);
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     json!({
         "name": source.name,
         "place": source.rows.place(),
         "mode": source.mode(),
         "state": state,
-        "reason": failure,
+        "reason": reason,
         "feed": source.feed_name(),
         "lag_ms": lag,
         "pending": pending,
         "failed": count(&source.counters.failures),
         "missed": count(&source.counters.missed),
+        "waiting": source.holds(),
         "documents": documents,
         "batches": count(&source.counters.batches),
         "ops": count(&source.counters.ops),
@@ -92,7 +133,7 @@ fn status(source: &SourceRuntime, documents: usize) -> Value {
 }
 
 async fn set_paused(app: App, path: SourceName, paused: bool) -> Result<Response, Problem> {
-    let source = Arc::clone(source_in(&app, path)?);
+    let source = source_in(&app, path)?;
     let kept = Arc::clone(&source);
     blocking(move || kept.put(vec![kept.source_note(PAUSED, paused.then_some(&true))]))
         .await?
@@ -136,7 +177,7 @@ pub(in crate::api) async fn install(
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
     let wish = wish(&body)?;
-    let source = Arc::clone(source_in(&app, path)?);
+    let source = source_in(&app, path)?;
     let name = source.name.clone();
     let sql = blocking(move || {
         let sql = source.rows.install_sql(&source.shape)?;
@@ -159,12 +200,17 @@ pub(in crate::api) async fn uninstall(
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
     let wish = wish(&body)?;
-    let source = Arc::clone(source_in(&app, path)?);
+    let source = source_in(&app, path)?;
     let name = source.name.clone();
-    if !wish.dry_run {
-        blocking(move || source.rows.uninstall(&source.shape))
-            .await?
-            .map_err(|error| follow_problem(&error.into()))?;
-    }
-    answer(StatusCode::OK, &json!({"name": name, "sql": [], "installed": wish.dry_run}))
+    let (sql, installed) = blocking(move || {
+        let sql = source.rows.uninstall_sql(&source.shape)?;
+        if !wish.dry_run {
+            source.rows.uninstall(&source.shape)?;
+        }
+        let is_installed = wish.dry_run && !sql.is_empty();
+        Ok::<_, gangline_reconcile::SourceError>((sql, is_installed))
+    })
+    .await?
+    .map_err(|error| follow_problem(&error.into()))?;
+    answer(StatusCode::OK, &json!({"name": name, "sql": sql, "installed": installed}))
 }

@@ -74,7 +74,6 @@ pub(in crate::api) async fn open(app: App, wish: Wish, headers: &HeaderMap) -> R
     let place = guest.present.enter(Client { client, since: clock::now_ms() });
     let watcher = Watcher {
         app,
-        source: guest.source.as_ref().map_or_else(|| "database".to_owned(), |source| source.name.clone()),
         cursor,
         durable,
         troubles,
@@ -96,7 +95,6 @@ pub(in crate::api) async fn open(app: App, wish: Wish, headers: &HeaderMap) -> R
 
 struct Watcher {
     app: App,
-    source: String,
     cursor: LogSeq,
     durable: watch::Receiver<LogSeq>,
     troubles: watch::Receiver<Option<Trouble>>,
@@ -129,7 +127,7 @@ impl Watcher {
                     changed.ok()?;
                     let trouble = self.troubles.borrow_and_update().clone();
                     if let Some(Trouble { reason, retry_in }) = trouble {
-                        let data = json!({"source": self.source, "reason": reason, "retry_in": retry_in});
+                        let data = json!({"source": self.source(), "reason": reason, "retry_in": retry_in});
                         return Some(self.aside("reconcile_failed", &data));
                     }
                 }
@@ -144,13 +142,17 @@ impl Watcher {
         }
     }
 
+    fn source(&self) -> String {
+        self.guest.source().map_or_else(|| "database".to_owned(), |source| source.name.clone())
+    }
+
     /// An event that is no change: a stream that breaks after it goes on with the next change.
     fn aside(&self, name: &str, data: &serde_json::Value) -> Bytes {
         format!("event: {name}\ndata: {data}\n\n").into()
     }
 
     async fn read(&self) -> Result<(String, LogSeq), Problem> {
-        let (document, source, from) = (self.guest.document(), self.source.clone(), self.cursor);
+        let (document, source, from) = (self.guest.document(), self.source(), self.cursor);
         blocking(move || {
             let entries = document.replica.entries(from, STEP);
             let entries = entries.map_err(|error| Problem::store_failed(&error.to_string()))?;

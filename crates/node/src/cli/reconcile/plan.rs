@@ -40,7 +40,8 @@ pub(super) async fn run(client: &Client, args: &WhichArgs, out: &Output) -> Resu
                 changes.iter().map(row).collect(),
             )?;
         }
-        problems(plan).iter().try_for_each(|problem| out.line(&format!("skipped  {problem}")))
+        problems(plan).iter().try_for_each(|problem| out.line(&format!("skipped  {problem}")))?;
+        acceptance(plan).map_or(Ok(()), |told| out.line(&told))
     })
     .await?;
     if !out.is_json() && ids.len() != 1 {
@@ -78,6 +79,16 @@ pub(super) fn head(plan: &Value) -> String {
     format!("{}: {}", text(plan, "id"), parts.join(", "))
 }
 
+/// What somebody has to accept before this is done.
+fn acceptance(plan: &Value) -> Option<String> {
+    let what = match text(plan, "needs_acceptance").as_str() {
+        "" => return None,
+        "older_version" => "the database has an older version than the document has followed",
+        _ => "the database was put back from a backup",
+    };
+    Some(format!("waits    {what}: gangline reconcile run {} --accept-restored does this", text(plan, "id")))
+}
+
 fn row(change: &Value) -> Vec<String> {
     let path = text(change, "path");
     let mut row = vec![path.clone()];
@@ -113,6 +124,17 @@ mod tests {
                 "concurrency|1|1|null|db_wins|applied",
             ]
         );
+    }
+
+    #[test]
+    fn a_plan_says_that_it_has_to_be_accepted() {
+        assert_eq!(acceptance(&json!({"id": "w:1", "needs_acceptance": null})), None);
+        let told = |why: &str| acceptance(&json!({"id": "w:1", "needs_acceptance": why})).unwrap();
+        assert_eq!(
+            told("restored"),
+            "waits    the database was put back from a backup: gangline reconcile run w:1 --accept-restored does this"
+        );
+        assert!(told("older_version").contains("an older version"));
     }
 
     #[test]

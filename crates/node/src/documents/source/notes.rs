@@ -12,12 +12,15 @@ use crate::clock;
 use crate::logs::chain;
 
 /// What a root's rows were.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RefNote {
     /// [`Rows::digest`], in hex.
     pub(crate) digest: String,
     /// The version of the rows, which the document need not have heard of.
     pub(crate) version: Option<i64>,
+    /// How often the database had been put back from a backup by then.
+    #[serde(default)]
+    pub(crate) era: u64,
 }
 
 /// A batch or a save.
@@ -120,7 +123,7 @@ pub(crate) fn digest_text(digest: RowsDigest) -> String {
 }
 
 impl SourceRuntime {
-    fn note(&self, kind: NoteKind, key: &str, content: Option<&impl Serialize>) -> Note {
+    pub(super) fn note(&self, kind: NoteKind, key: &str, content: Option<&impl Serialize>) -> Note {
         let content = content.map(|content| serde_json::to_vec(content).unwrap_or_default());
         Note { source: self.name.clone(), kind, key: key.to_owned(), content }
     }
@@ -146,6 +149,18 @@ impl SourceRuntime {
         self.get(NoteKind::Ref, root)
     }
 
+    /// What rows were when their documents last followed them, by root, after one. Notes that cannot be read are as good as
+    /// none, and have no digest. May block.
+    pub(super) fn refs(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, RefNote)>, FollowFailed> {
+        let found = self.store.list(&self.name, NoteKind::Ref, after, limit);
+        let found = found.map_err(|error| FollowFailed::Store(chain(&error)))?.into_iter();
+        Ok(found.map(|(root, note)| (root, serde_json::from_slice(&note).unwrap_or_default())).collect())
+    }
+
     /// Notes that a document has followed its rows.
     pub(super) async fn note_followed(
         self: &Arc<Self>,
@@ -153,9 +168,9 @@ impl SourceRuntime {
         root: &str,
         rows: &Rows,
         followed: &Followed,
-        actor: Option<&str>,
+        (actor, accepted): (Option<&str>, Option<u64>),
     ) -> Result<(), FollowFailed> {
-        let now = RefNote { digest: digest_text(rows.digest()), version: rows.version };
+        let (digest, version) = (digest_text(rows.digest()), rows.version);
         let reconciled = &followed.reconciled;
         let is_change = !reconciled.changes.is_empty();
         if is_change {
@@ -179,6 +194,12 @@ impl SourceRuntime {
         let (this, root) = (Arc::clone(self), root.to_owned());
         blocking(move || {
             let known = this.ref_of(&root)?;
+            let era = match (accepted, &known) {
+                (Some(era), _) => era,
+                (None, Some(known)) => known.era,
+                (None, None) => this.era()?,
+            };
+            let now = RefNote { digest, version, era };
             let mut notes = vec![this.note(NoteKind::Mark, &root, None::<&()>)];
             if known.as_ref() != Some(&now) {
                 notes.push(this.note(NoteKind::Ref, &root, Some(&now)));

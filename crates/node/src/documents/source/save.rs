@@ -71,7 +71,7 @@ impl SourceRuntime {
         self.recover(document, root).await?;
         let mut rows = self.read(root).await?;
         for _ in 0..TRIES {
-            self.take_over(document, root, rows.clone(), actor, false).await?;
+            self.take_over(document, root, rows.clone(), actor, None).await?;
             let (plan, heads) = self.plan_save(document, root, &rows).await?;
             if !plan.problems.is_empty() {
                 return Err(SaveFailed::Problems(plan.problems));
@@ -162,6 +162,7 @@ impl SourceRuntime {
         after: &Rows,
         actor: Option<&str>,
     ) -> Result<(), FollowFailed> {
+        let era = self.era_now().await?;
         let (name, _) = self.document_of(root);
         let (this, replica, heads) = (Arc::clone(self), document.replica.clone(), heads.to_vec());
         let version = after.version;
@@ -196,7 +197,7 @@ impl SourceRuntime {
             this.put_intent(&key, None, Some(note))
         })
         .await??;
-        self.take_over(document, root, after.clone(), actor, true).await.map(drop)
+        self.take_over(document, root, after.clone(), actor, Some(era)).await.map(drop)
     }
 
     /// Finds out what became of a save during which this node was killed, or whose answer was lost.
