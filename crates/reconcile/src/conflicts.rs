@@ -68,7 +68,7 @@ pub fn conflicts(base: &BaseCrdt<JsonCrdt>) -> Vec<Conflict> {
     let source = base.source();
     let mut found = Vec::new();
     let disputes = base.disputes();
-    let mut lost_rows = LostRows::new(base, &disputes);
+    let mut lost_rows = LostRows::new(base);
     for dispute in &disputes {
         let Some(path) = path_of(&dispute.path) else { continue };
         match path.field() {

@@ -14,8 +14,20 @@ use gangline_reconcile::{
 };
 use generated::{Step, steps, whole};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 use world::{Database, NAME, Node, shape, source, write_rows};
+
+/// So many cases, the same ones each time unless `PROPTEST_RNG_SEED` names others: what goes wrong in a rare one is looked
+/// for on purpose, with many seeds, and not by chance in somebody else's change.
+fn cases(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig::with_cases(cases);
+    let rng_seed = match config.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        seed @ RngSeed::Fixed(_) => seed,
+    };
+    ProptestConfig { rng_seed, ..config }
+}
 
 /// Plays steps on nodes; afterwards all have heard all, and one has followed the last rows.
 fn play(mode: Mode, steps: &[Step], nodes: usize) -> (Vec<Node>, Database) {
@@ -66,7 +78,7 @@ fn without_owned(mut view: Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn the_document_at_the_tracking_ref_equals_the_rows(steps in steps(3), mirrors in any::<bool>()) {

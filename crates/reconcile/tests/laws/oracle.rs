@@ -45,6 +45,8 @@ struct Keyed {
     edited: Option<Value>,
     /// The row as it had been followed then.
     edited_on: Option<Value>,
+    /// The last that the person said of the row is that it is right as it is.
+    is_touched: bool,
     /// The same, of a row that the database has deleted. And whether the database has seen that.
     lost: Option<Value>,
     is_lost_saved: bool,
@@ -192,6 +194,7 @@ impl Oracle {
                         set(keyed.row.get_or_insert_default(), was.unwrap_or(&Value::Null), is);
                         keyed.edited = Some(is.clone());
                         keyed.edited_on = self.followed[list].get(key.as_str()).cloned();
+                        keyed.is_touched = false;
                         keyed.is_back = false;
                         // Whoever puts a row where one was deleted has seen that.
                         keyed.lost = keyed.lost.take().filter(|_| was.is_some());
@@ -248,7 +251,7 @@ impl Oracle {
                         // Who only set to null what was null has said nothing else.
                         let own = keyed.row.iter().flat_map(BTreeMap::values).filter(|field| !field.is_saved);
                         let is_null = own.flat_map(|field| &field.mine).all(|said| said.value.is_null());
-                        if is_null && keyed.edited == keyed.edited_on {
+                        if (is_null || keyed.is_touched) && keyed.edited == keyed.edited_on {
                             keyed.edited = None;
                         }
                         // A removal has seen what was saved.
@@ -296,7 +299,11 @@ impl Oracle {
                     return true;
                 }
                 // It was deleted here, and is back or stays deleted.
-                (Take::Theirs, Some(_), None) if *shows_theirs => keyed.is_back = false,
+                (Take::Theirs, Some(_), None) if *shows_theirs => {
+                    (keyed.is_back, keyed.is_touched) = (false, true);
+                    keyed.edited = keyed.row.as_ref().map(view_of);
+                    keyed.edited_on = self.followed[list].get(key).cloned();
+                }
                 (Take::Mine, Some(_), None) if *shows_theirs => {
                     keyed.delete(self.followed[list].get(key).is_some());
                 }
@@ -317,6 +324,7 @@ impl Oracle {
                 row.insert(name.to_owned(), field);
                 (keyed.edited, keyed.is_back) = (Some(view_of(row)), false);
                 keyed.edited_on = self.followed[list].get(key).cloned();
+                keyed.is_touched = false;
             }
             _ => panic!("{path} is no path"),
         }

@@ -34,7 +34,7 @@ fn is_put_right(team: &mut [Node], database: &Database) -> Result<(), TestCaseEr
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(super::cases(64))]
 
     #[test]
     fn of_two_versions_in_both_orders_the_newest_wins(

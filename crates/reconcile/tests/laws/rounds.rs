@@ -177,7 +177,7 @@ fn follow(shape: &gangline_reconcile::Shape, database: &Database, alice: &mut No
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(super::cases(256))]
 
     #[test]
     fn a_document_shows_and_lists_what_the_oracle_says(rounds in prop::collection::vec(round(), 1..40)) {
