@@ -62,7 +62,8 @@ impl ConflictKind {
 }
 
 /// Returns the conflicts of a document, ascending by path: where several others have written, one for each value, the one
-/// that prevails first. Sides that say the same are none. O(document).
+/// that prevails first. Sides that say the same are none. O(document), and as much again for each change by which somebody
+/// edited rows that were deleted.
 #[must_use]
 pub fn conflicts(base: &BaseCrdt<JsonCrdt>) -> Vec<Conflict> {
     let source = base.source();

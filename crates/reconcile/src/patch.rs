@@ -157,10 +157,11 @@ fn shorten(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
-/// Carries out a person's edits on a document, in the transaction that is open.
+/// Carries out a person's edits on a document, in the transaction that is open. Where somebody has put something else in the
+/// place of a list or a row that is edited, it is put back.
 ///
 /// # Errors
-/// [`EditError`] where the document is not as the edits suppose: they were made for other heads.
+/// [`EditError`] where the document cannot be as the edits want it.
 pub fn edit(document: &JsonCrdt, edits: &[Edit]) -> Result<(), EditError> {
     edits.iter().try_for_each(|edit| apply(document, edit, &Hand::Person))
 }
