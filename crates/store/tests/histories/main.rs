@@ -70,7 +70,6 @@ fn a_holder_that_is_stopped_and_wakes_up_is_fenced() {
         let before = block_on(log.store.state(&space())).unwrap().unwrap();
         let mut two = Storm::start(backend, dir, 2, Duration::ZERO);
         two.wait_for(30);
-        thread::sleep(2 * TTL);
         one.wake();
         // It was in the middle of appends, and believes that it holds the space.
         two.wait_for(60);
@@ -94,10 +93,10 @@ fn a_holder_that_is_stopped_in_the_middle_of_a_write_holds_up_the_others() {
         one.wait_for(30);
         one.stop_in_a_write(backend, dir);
         let mut two = Storm::start(backend, dir, 2, Duration::ZERO);
+        // Longer than the lease: it would have taken the space over, if it could.
         thread::sleep(2 * TTL);
-        one.wake();
         // Either may have the space now.
-        thread::sleep(TTL);
+        one.wake_until_either_gets_on(&mut two);
         let mut all = one.kill();
         two.wait_for(30);
         all.extend(two.kill());

@@ -22,7 +22,7 @@ use gangline_lease::{
 use gangline_store::{BootClock, GitLog, SqliteLog};
 use gangline_tests::history::Acknowledged;
 use rustix::{
-    process::{Pid, Signal, kill_process},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid},
     time::{ClockId, clock_gettime},
 };
 
@@ -286,7 +286,7 @@ impl Storm {
     fn stop_when(&self, is_right: impl Fn() -> bool) {
         let until = Instant::now() + PATIENCE;
         loop {
-            self.signal(Signal::STOP);
+            self.stop();
             if is_right() {
                 return;
             }
@@ -294,6 +294,29 @@ impl Storm {
             self.wake();
             thread::sleep(Duration::from_millis(3));
         }
+    }
+
+    /// Wakes it, and waits until it or another one has appended something since.
+    pub(crate) fn wake_until_either_gets_on(&mut self, other: &mut Self) {
+        let woken = micros();
+        self.wake();
+        let until = Instant::now() + PATIENCE;
+        let gets_on = |storm: &Self| storm.acknowledged.last().is_some_and(|last| last.ended > woken);
+        while !gets_on(self) && !gets_on(other) {
+            assert!(Instant::now() < until, "one of them gets on");
+            for storm in [&mut *self, &mut *other] {
+                if let Ok(line) = storm.lines.recv_timeout(Duration::from_millis(10)) {
+                    storm.note(&line);
+                }
+            }
+        }
+    }
+
+    /// Stops it, and waits until it does: what it was told to do, each of its threads does when it is next seen
+    /// by the system, and until then it may yet take the lock.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        waitid(WaitId::Pid(Pid::from_child(&self.child)), WaitIdOptions::STOPPED).unwrap();
     }
 
     pub(crate) fn wake(&self) {
