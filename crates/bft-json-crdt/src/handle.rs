@@ -28,6 +28,10 @@ impl Shared {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
+    pub(crate) fn into_state(self) -> State {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic below the lock is a bug of ours; the state it leaves is still the best there is.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

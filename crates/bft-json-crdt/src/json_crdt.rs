@@ -15,7 +15,7 @@ pub use crate::op::Rank;
 pub use crate::schema::{TypeIx, TypeTable};
 pub use crate::signed_op::SignedOp;
 pub use crate::state::admit::{Batch, LoadError, OpState};
-pub use crate::state::at::UnknownHead;
+pub use crate::state::at::{CatchUpError, UnknownHead};
 pub use crate::state::disputes::Dispute;
 pub use crate::state::history::{Equivocation, Invalidity};
 pub use crate::state::integrate::NoEffect;
@@ -238,6 +238,13 @@ impl<T: CrdtNode> BaseCrdt<T> {
         self.shared.lock().take_patches()
     }
 
+    /// Returns the view of the whole document, as [`CrdtNode::view`] shows it. The replica keeps it and brings it up to
+    /// date when it is asked for again: O(what changed since) as long as nobody else holds what was returned before, and
+    /// O(document) the first time. It takes up a view's memory beside the document's.
+    pub fn content(&self) -> Arc<JsonValue> {
+        self.shared.lock().content()
+    }
+
     /// Applies one op: an own one is recorded, another's is checked and becomes part of the document, waits
     /// for what it stands on, or is refused and changes nothing. What waited for it and comes in with it is not
     /// told: [`Self::apply_changes`] tells it.
@@ -444,6 +451,57 @@ impl<T: CrdtNode> BaseCrdt<T> {
     pub fn at(&self, heads: &[Digest]) -> Result<Self, UnknownHead> {
         let state = self.shared.lock().at(heads)?;
         Ok(Self::over(state))
+    }
+
+    /// Looks at the document as it was for somebody who had seen these heads and nothing else: as [`Self::at`], but
+    /// without a copy of it. O(changes since the heads that were asked for last) or, where these were not earlier,
+    /// O(history).
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownHead`] for a head that this replica does not know.
+    pub fn with_past<R>(&self, heads: &[Digest], look: impl FnOnce(&Self) -> R) -> Result<R, UnknownHead> {
+        let past = self.shared.lock().past_at(heads)?;
+        let past = Self::over(*past);
+        let seen = look(&past);
+        let Self { doc, shared, .. } = past;
+        drop(doc);
+        // Somebody who keeps a handle keeps the past with it.
+        if let Some(shared) = Arc::into_inner(shared) {
+            self.shared.lock().keep_past(Box::new(shared.into_state()));
+        }
+        Ok(seen)
+    }
+
+    /// Returns the changes that somebody who has seen these heads lacks, each after its past. O(these).
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownHead`] for a head that this replica does not know.
+    pub fn unseen_by(&self, heads: &[Digest]) -> Result<Vec<Digest>, UnknownHead> {
+        self.shared.lock().unseen_by(heads)
+    }
+
+    /// Returns whether a change was made by somebody who had seen another one, or is it. False where one is not known.
+    pub fn has_seen(&self, later: &Digest, earlier: &Digest) -> bool {
+        let state = self.shared.lock();
+        let (later, earlier) = (state.history().find(later), state.history().find(earlier));
+        later.zip(earlier).is_some_and(|(later, earlier)| state.history().is_in_past(earlier, later))
+    }
+
+    /// Takes in from another replica of this document what some of its heads have seen and this one lacks: a replica
+    /// of the past that was got by [`Self::at`] or [`Self::author_at`] goes on to later heads. Edits that are not signed
+    /// are taken back. Signatures are not checked again, and whom this replica trusts does not matter: the other one has
+    /// let them in. O(what is lacking).
+    ///
+    /// # Errors
+    ///
+    /// [`CatchUpError`]; nothing has changed.
+    pub fn catch_up(&mut self, from: &Self, heads: &[Digest]) -> Result<(), CatchUpError> {
+        if Arc::ptr_eq(&self.shared, &from.shared) {
+            return Ok(());
+        }
+        self.shared.lock().catch_up(&from.shared.lock(), heads)
     }
 
     /// Makes edits as somebody who has seen these heads and nothing else: positions, ids and values are as they

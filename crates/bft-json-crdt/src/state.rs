@@ -43,7 +43,7 @@ use crate::change::{Body, DocumentId};
 use crate::keypair::AuthorId;
 use crate::op::OpKind;
 use crate::schema::{TypeIx, TypeTable};
-use at::Checkpoint;
+use at::Kept;
 use field_index::FieldIndexes;
 use history::{ChangeIx, History};
 use ids::ElementIds;
@@ -78,7 +78,7 @@ pub(crate) struct State {
     patches: Option<Patches>,
     /// It shows the document at past heads, and its author's chain may have gone on elsewhere.
     is_past: bool,
-    checkpoint: Option<Box<Checkpoint>>,
+    kept: Kept,
     queue: Queue,
     /// Whose changes are let in; `None` for everybody's.
     trust: Option<BTreeSet<AuthorId>>,
@@ -118,7 +118,7 @@ impl State {
             sources: Vec::new(),
             patches: None,
             is_past: false,
-            checkpoint: None,
+            kept: Kept::default(),
             queue: Queue::default(),
             trust: None,
             distrust: BTreeSet::new(),

@@ -111,6 +111,8 @@ struct Replica {
     lies: bool,
     /// The view of a replica that is watched, as the patches make it.
     mirror: Option<JsonValue>,
+    /// Whether it is asked for its content again and again.
+    keeps_content: bool,
 }
 
 impl Replica {
@@ -121,11 +123,14 @@ impl Replica {
             base.watch();
             CrdtNode::view(&base.doc)
         });
-        Self { base, key, log: Vec::new(), copies: Vec::new(), lies, mirror }
+        Self { base, key, log: Vec::new(), copies: Vec::new(), lies, mirror, keeps_content: index < 2 }
     }
 
     /// The patches since the last call make the view out of what it was then.
     fn check_patches(&mut self) {
+        if self.keeps_content {
+            assert_eq!(self.base.content().to_string(), CrdtNode::view(&self.base.doc).to_string());
+        }
         let Some(mirror) = &mut self.mirror else { return };
         let patches = self.base.take_patches();
         assert!(patches.iter().all(|patch| patch.apply(mirror)), "{patches:?}");

@@ -8,7 +8,7 @@ mod workflow;
 use std::collections::BTreeSet;
 
 use bft_json_crdt::Digest;
-use bft_json_crdt::json_crdt::{Change, CrdtNode, HistoryEntry, Rank, SignError};
+use bft_json_crdt::json_crdt::{CatchUpError, Change, CrdtNode, HistoryEntry, Rank, SignError, UnknownHead};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
@@ -39,6 +39,20 @@ proptest! {
                 prop_assert!(patch.apply(&mut view), "{:?} on {}", patch, view);
             }
             prop_assert_eq!(view, CrdtNode::view(&base.at(&pair[1]).unwrap().doc));
+            let seen: BTreeSet<Digest> = past(&log, &pair[1]).iter().map(Change::digest).collect();
+            let mut later = base.at(&pair[0]).unwrap();
+            let before = (later.heads(), text(&later));
+            let ahead = before.0.iter().find(|head| !seen.contains(head));
+            prop_assert_eq!(&*later.content(), &CrdtNode::view(&later.doc));
+            let unseen: Vec<Digest> = log.iter().map(Change::digest).filter(|it| !seen.contains(it)).collect();
+            let told = base.unseen_by(&pair[1]).unwrap();
+            prop_assert_eq!(told.iter().collect::<BTreeSet<_>>(), unseen.iter().collect());
+            let is_after_its_past = |(at, it): (usize, &Digest)| told[..at].iter().all(|before| !base.has_seen(before, it));
+            prop_assert!(told.iter().enumerate().all(is_after_its_past));
+            prop_assert_eq!(later.catch_up(&base, &pair[1]), ahead.map_or(Ok(()), |ahead| Err(CatchUpError::Ahead(*ahead))));
+            let after = if ahead.is_some() { before } else { base.with_past(&pair[1], |past| (past.heads(), text(past))).unwrap() };
+            prop_assert_eq!((later.heads(), text(&later)), after);
+            prop_assert_eq!(&*later.content(), &CrdtNode::view(&later.doc));
         }
     }
 
@@ -81,7 +95,9 @@ fn authoring_where_the_own_chain_is_older_is_refused() {
     let second = alice.transact(&key(1), |doc| doc.notes.insert(1, "b").keep()).unwrap()[0].digest();
     let refused = alice.transact_at(&[first], &key(1), Rank::Edit, |doc| doc.notes.cut(0, 1).keep());
     assert_eq!(refused.unwrap_err(), SignError::WithoutOwn(second));
-    assert!(alice.at(&[Digest([1; 32])]).is_err());
+    let unknown = UnknownHead(Digest([1; 32]));
+    assert_eq!(alice.at(&[unknown.0]).unwrap_err(), unknown);
+    assert_eq!(open(1).catch_up(&alice, &[unknown.0]), Err(unknown.into()));
     let mut view = alice.at(&[first]).unwrap();
     assert_eq!(view.doc.notes.text(), "a");
     assert_eq!(view.transact(&key(1), |doc| doc.notes.cut(0, 1).keep()).unwrap_err(), SignError::PastView);

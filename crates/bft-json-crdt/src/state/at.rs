@@ -3,6 +3,8 @@
 //! Such a document is a replica of its own that was given only the past of the heads. The last one that was
 //! asked for is kept, and goes on from there when later heads are asked for.
 
+use std::collections::BTreeSet;
+
 use crate::change::Digest;
 use crate::keypair::AuthorId;
 use crate::state::State;
@@ -16,13 +18,35 @@ use crate::state::signing::SignError;
 #[error("head {0} is not known here; apply the change first")]
 pub struct UnknownHead(pub Digest);
 
-/// A document at past heads, and how far it has read the history.
-#[derive(Clone)]
-pub(crate) struct Checkpoint {
-    state: State,
-    next: ChangeIx,
-    /// Changes before `next` that it left out.
-    left_out: Vec<ChangeIx>,
+/// The past of a replica that was asked for last. A copy of the replica begins without one.
+#[derive(Default)]
+pub(crate) struct Kept(Option<Box<State>>);
+
+impl Clone for Kept {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Kept {
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Why a replica cannot be brought to some heads of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatchUpError {
+    /// The other replica has no such change.
+    #[error(transparent)]
+    UnknownHead(#[from] UnknownHead),
+    /// This replica has what the heads have not seen. It cannot go back: begin with one of its past.
+    #[error("change {0} is not in the past of the heads")]
+    Ahead(Digest),
+    /// They are replicas of two documents.
+    #[error("the replicas are of two documents")]
+    OtherDocument,
 }
 
 impl State {
@@ -34,40 +58,74 @@ impl State {
     /// A replica with the past of some heads. O(document) and O(changes since the heads that were asked for
     /// last), or O(history) where these were not earlier.
     pub(crate) fn at(&mut self, heads: &[Digest]) -> Result<Self, UnknownHead> {
+        let kept = self.past_at(heads)?;
+        let state = Self::clone(&kept);
+        self.keep_past(kept);
+        Ok(state)
+    }
+
+    /// As [`Self::at`], with the one that is kept itself, to be given back by [`Self::keep_past`].
+    pub(crate) fn past_at(&mut self, heads: &[Digest]) -> Result<Box<Self>, UnknownHead> {
         let heads = self.find_heads(heads)?;
-        let past = self.history.past_of(&heads);
-        let kept = self.checkpoint.take().filter(|kept| {
-            let kept_heads = kept.state.history.heads();
-            let within = |head: &Digest| {
-                self.history.find(head).is_some_and(|head| self.history.is_within(&past, head))
-            };
-            kept_heads.iter().all(within)
-        });
-        let mut kept = match kept {
-            Some(kept) => *kept,
-            None => Checkpoint { state: self.emptied(), next: 0, left_out: Vec::new() },
-        };
-        let end = self.history.row_count();
-        let later = self.history.signed_from(kept.next).map(|(_, change)| change);
-        let candidates: Vec<ChangeIx> = kept.left_out.drain(..).chain(later).collect();
-        for change in candidates {
-            if kept.state.history.find(&self.history.digest(change)).is_some() {
-                continue;
-            }
-            if self.history.is_within(&past, change) {
-                let is_vouched = self.history.row(change).is_vouched;
-                let arriving = Arriving { change: self.history.change(change), is_vouched };
-                let _ = kept.state.take_in(&arriving);
-            } else {
-                kept.left_out.push(change);
+        let kept = self.kept.0.take().and_then(|mut kept| kept.go_to(self, &heads).is_ok().then_some(kept));
+        Ok(kept.unwrap_or_else(|| {
+            let mut kept = Box::new(self.emptied());
+            // It is ahead of nothing.
+            let _ = kept.go_to(self, &heads);
+            kept
+        }))
+    }
+
+    /// Keeps a replica of the past for the next who asks for one.
+    pub(crate) fn keep_past(&mut self, kept: Box<Self>) {
+        self.kept.0 = Some(kept);
+    }
+
+    /// Takes in what another replica's heads have seen and this one lacks. O(what it lacks).
+    pub(crate) fn catch_up(&mut self, from: &Self, heads: &[Digest]) -> Result<(), CatchUpError> {
+        if self.history.document != from.history.document {
+            return Err(CatchUpError::OtherDocument);
+        }
+        let heads = from.find_heads(heads)?;
+        self.go_to(from, &heads)
+    }
+
+    fn go_to(&mut self, from: &Self, heads: &[ChangeIx]) -> Result<(), CatchUpError> {
+        let past = from.history.past_of(heads);
+        let is_seen =
+            |head: &Digest| from.history.find(head).is_some_and(|head| from.history.is_within(&past, head));
+        if let Some(ahead) = self.history.heads().into_iter().find(|head| !is_seen(head)) {
+            return Err(CatchUpError::Ahead(ahead));
+        }
+        self.roll_back();
+        self.give_up_all();
+        let is_known = |change| self.history.find(&from.history.digest(change)).is_some();
+        for change in from.back_from(heads, is_known) {
+            let is_vouched = from.history.row(change).is_vouched;
+            let _ = self.take_in(&Arriving { change: from.history.change(change), is_vouched });
+        }
+        Ok(())
+    }
+
+    /// Changes that some heads have not seen, in the order of the history. O(these).
+    pub(crate) fn unseen_by(&self, heads: &[Digest]) -> Result<Vec<Digest>, UnknownHead> {
+        let past = self.history.past_of(&self.find_heads(heads)?);
+        let all: Vec<ChangeIx> = self.history.head_numbers().collect();
+        let unseen = self.back_from(&all, |change| self.history.is_within(&past, change));
+        Ok(unseen.into_iter().map(|change| self.history.digest(change)).collect())
+    }
+
+    /// Changes in the past of others, these included, back to those that are known; in the order of the history.
+    fn back_from(&self, heads: &[ChangeIx], is_known: impl Fn(ChangeIx) -> bool) -> Vec<ChangeIx> {
+        let mut found = BTreeSet::new();
+        let mut visit = heads.to_vec();
+        while let Some(change) = visit.pop() {
+            if !is_known(change) && found.insert((self.history.place_of(change), change)) {
+                visit
+                    .extend(self.history.deps_of(change).iter().copied().chain(self.history.prev_of(change)));
             }
         }
-        // Edits that are not signed yet have rows too, and may be signed later.
-        kept.next = self.unsigned.first().map_or(end, |edit| edit.change().min(end));
-        kept.left_out.retain(|change| self.history.place_of(*change) < kept.next);
-        let state = kept.state.clone();
-        self.checkpoint = Some(Box::new(kept));
-        Ok(state)
+        found.into_iter().map(|(_, change)| change).collect()
     }
 
     /// As [`Self::at`], to author there. Edits that are not signed yet are taken back: the author's chain goes on

@@ -1,12 +1,14 @@
 //! Where a document holds more than it shows.
 
+use std::collections::BTreeSet;
+
 use crate::op::Rank;
 use crate::schema::TypeDef;
 use crate::state::State;
 use crate::state::history::Made;
 use crate::state::ids::KnownIds;
 use crate::state::integrate::has_seen;
-use crate::state::map::{Entry, KeyState};
+use crate::state::map::Entry;
 use crate::state::nodes::{NodeIx, ROOT_NODE, Writes};
 use crate::state::view::{Conflict, PathSegment};
 use crate::value::JsonValue;
@@ -28,48 +30,55 @@ pub struct Dispute {
 impl State {
     /// All places where edits met, ascending by path. Elements that a list lost are not among them.
     pub(crate) fn disputes(&self) -> Vec<Dispute> {
+        let mut keys: BTreeSet<(NodeIx, &str)> = BTreeSet::new();
         let mut found = Vec::new();
-        self.disputes_below(ROOT_NODE, &mut found);
-        found.sort_by(|(a, _), (b, _)| a.cmp(b));
-        found.into_iter().map(|(_, dispute)| dispute).collect()
-    }
-
-    /// With the path as text, to be sorted by.
-    fn disputes_below(&self, node: NodeIx, found: &mut Vec<(Vec<String>, Dispute)>) {
-        match self.types.def(self.nodes.node(node).ty) {
-            TypeDef::Register { .. } => {
-                // Those in maps are looked at together with the other entries of their key.
-                let writes = self.ordered_writes(node);
-                if writes.len() > 1 {
-                    let mut values: Vec<Conflict> = writes
-                        .into_iter()
-                        .map(|write| self.conflict(write.made, write.rank, self.value_of(node, write)))
-                        .collect();
-                    let hidden = values.split_off(1);
-                    let (path, _) = self.path_of(node, &mut KnownIds::default());
-                    let dispute = Dispute { path, shown: values.pop(), hidden, removals: Vec::new() };
-                    found.push((sorted_by(&dispute.path), dispute));
-                }
-            }
-            TypeDef::Struct { fields, .. } => {
-                let first = self.nodes.node(node).payload;
-                (first..).zip(fields).for_each(|(field, _)| self.disputes_below(field, found));
-            }
-            TypeDef::List(_) => {
-                let list = self.nodes.list(node);
-                list.iter().for_each(|element| self.disputes_below(list.element(element).node, found));
-            }
-            TypeDef::Map(_) => {
-                for (key, state) in self.nodes.map(node).keys() {
-                    found.extend(self.entry_dispute(node, key, state));
-                    let live = self.live_entry(node, key);
-                    if let Some(live) = live.filter(|live| !self.is_register(*live)) {
-                        self.disputes_below(live, found);
+        for (number, node) in self.nodes.iter() {
+            match self.types.def(node.ty) {
+                TypeDef::Register { .. } if self.nodes.writes(number).nth(1).is_some() => {
+                    // Those in maps are looked at together with the other entries of their key.
+                    match self.entry_key(number) {
+                        Some(key) => keys.extend([(node.parent, key)]),
+                        None => found.extend(self.register_dispute(number)),
                     }
                 }
+                TypeDef::Map(_) => {
+                    keys.extend(self.nodes.map(number).contested().map(|key| (number, key)));
+                }
+                TypeDef::Register { .. }
+                | TypeDef::Struct { .. }
+                | TypeDef::List(_)
+                | TypeDef::Text
+                | TypeDef::Counter
+                | TypeDef::Any { .. }
+                | TypeDef::Place => {}
             }
-            TypeDef::Text | TypeDef::Counter | TypeDef::Any { .. } | TypeDef::Place => {}
         }
+        found.extend(keys.into_iter().filter_map(|(map, key)| self.entry_dispute(map, key)));
+        found.sort_by_cached_key(|dispute| sorted_by(&dispute.path));
+        found
+    }
+
+    /// The key of a node that is an entry of a map.
+    fn entry_key(&self, node: NodeIx) -> Option<&str> {
+        let current = self.nodes.node(node);
+        let is_entry = node != ROOT_NODE
+            && matches!(self.types.def(self.nodes.node(current.parent).ty), TypeDef::Map(_));
+        if !is_entry {
+            return None;
+        }
+        self.nodes.map(current.parent).entry(current.slot).map(|entry| &*entry.key)
+    }
+
+    fn register_dispute(&self, node: NodeIx) -> Option<Dispute> {
+        if !self.is_shown(node) {
+            return None;
+        }
+        let writes = self.ordered_writes(node).into_iter();
+        let mut values: Vec<Conflict> =
+            writes.map(|write| self.conflict(write.made, write.rank, self.value_of(node, write))).collect();
+        let hidden = values.split_off(1);
+        let (path, _) = self.path_of(node, &mut KnownIds::default());
+        Some(Dispute { path, shown: values.pop(), hidden, removals: Vec::new() })
     }
 
     fn is_register(&self, node: NodeIx) -> bool {
@@ -77,16 +86,11 @@ impl State {
     }
 
     /// What is disputed about the entry of a key itself.
-    fn entry_dispute(&self, map: NodeIx, key: &str, state: &KeyState) -> Option<(Vec<String>, Dispute)> {
-        let entries = self.live_entries(map, key);
-        let first = entries.first().map(|(node, put)| (*node, *put));
-        let several = entries.len() > 1
-            || first
-                .is_some_and(|(node, _)| self.is_register(node) && self.nodes.writes(node).nth(1).is_some());
-        let was_removed = !state.removals().lists().concat().is_empty();
-        if !several && !was_removed {
+    fn entry_dispute(&self, map: NodeIx, key: &str) -> Option<Dispute> {
+        if !self.is_shown(map) {
             return None;
         }
+        let first = self.live_entries(map, key).first().map(|(node, put)| (*node, *put));
         let hidden = self.map_conflicts(map, key);
         let removals = if first.is_some() { self.lost_removals(map, key) } else { Vec::new() };
         if hidden.is_empty() && removals.is_empty() {
@@ -98,7 +102,7 @@ impl State {
         });
         let (mut path, _) = self.path_of(map, &mut KnownIds::default());
         path.push(PathSegment::Key(key.to_owned()));
-        Some((sorted_by(&path), Dispute { path, shown, hidden, removals }))
+        Some(Dispute { path, shown, hidden, removals })
     }
 
     fn ordered_writes_of(&self, node: NodeIx) -> Writes {

@@ -635,15 +635,21 @@ impl History {
             .collect()
     }
 
-    /// Rebuilds a change from its columns.
-    pub(crate) fn change(&self, ix: ChangeIx) -> Change {
+    /// The change before another one of its author.
+    pub(crate) fn prev_of(&self, ix: ChangeIx) -> Option<ChangeIx> {
         let row = self.row(ix);
         let branch = &self.branches[row.branch as usize];
-        let prev = if row.seq > branch.first_seq {
+        if row.seq > branch.first_seq {
             self.at_seq(row.branch, row.seq - 1)
         } else {
             branch.parent.and_then(|(branch, seq)| self.at_seq(branch, seq))
-        };
+        }
+    }
+
+    /// Rebuilds a change from its columns.
+    pub(crate) fn change(&self, ix: ChangeIx) -> Change {
+        let row = self.row(ix);
+        let prev = self.prev_of(ix);
         let deps = self.deps.get(row.deps as usize).map(|deps| &deps[..]).unwrap_or_default();
         let mut deps: Vec<Digest> = deps.iter().map(|dep| self.digest(*dep)).collect();
         deps.sort_unstable();

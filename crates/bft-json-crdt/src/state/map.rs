@@ -130,6 +130,16 @@ impl Map {
         keys
     }
 
+    /// The keys that have been removed once, or that several entries compete for; in no order.
+    #[expect(clippy::disallowed_methods, reason = "whoever asks sorts them")]
+    pub(crate) fn contested(&self) -> impl Iterator<Item = &str> {
+        let contested = self
+            .keys
+            .iter()
+            .filter(|(_, state)| state.removals.is_some() || state.live.as_slice(&self.many).len() > 1);
+        contested.map(|(key, _)| &**key)
+    }
+
     /// The entries of a key, the newest first.
     pub(crate) fn entries_of(&self, key: &str) -> impl Iterator<Item = (EntryIx, &Entry)> {
         let all = self.keys.get(key).map(|state| state.entries.as_slice(&self.many)).unwrap_or_default();
@@ -137,8 +147,13 @@ impl Map {
     }
 
     /// The entries of a key that are not gone.
+    pub(crate) fn live<'a>(&'a self, key: &'a KeyState) -> &'a [EntryIx] {
+        key.live.as_slice(&self.many)
+    }
+
+    /// As [`Self::live`], of a key by its name.
     pub(crate) fn live_of(&self, key: &str) -> &[EntryIx] {
-        self.keys.get(key).map(|state| state.live.as_slice(&self.many)).unwrap_or_default()
+        self.keys.get(key).map(|state| self.live(state)).unwrap_or_default()
     }
 
     /// Adds an entry without a put, whose number is the next one.

@@ -70,6 +70,11 @@ impl Nodes {
         &self.nodes[node as usize]
     }
 
+    /// All nodes, by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeIx, &Node)> {
+        (0..).zip(&self.nodes)
+    }
+
     pub(crate) fn node_mut(&mut self, node: NodeIx) -> &mut Node {
         &mut self.nodes[node as usize]
     }

@@ -3,6 +3,8 @@
 //! Patches are made as ops are carried out, and say what the op did to the view. An op inside what a deletion
 //! or a removal hides makes none; one that brings a map's entry back makes one that sets the entry whole.
 
+use std::sync::Arc;
+
 use crate::limits::PATCHES_MAX;
 use crate::op::{Op, OpKind, Slice};
 use crate::schema::TypeDef;
@@ -130,12 +132,63 @@ fn find<'a>(mut value: &'a mut JsonValue, path: &[PatchStep]) -> Option<&'a mut 
     Some(value)
 }
 
-/// The patches since they were last asked for.
+/// Most patches that wait for a content that is kept; with more it is made anew.
+const PATCHES_OF_CONTENT_MAX: usize = 1_024;
+
+/// What changed in the view, for those who follow it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Patches {
+    /// Those that nobody has been given.
+    pending: Vec<Patch>,
+    /// For the program that takes patches: those since it was last given some.
+    watched: Option<Watched>,
+    /// The view before what is pending, as long as it is kept.
+    content: Option<Arc<JsonValue>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Watched {
     list: Vec<Patch>,
     /// So much changed, or in such a way, that the whole document is to be read again.
     is_whole: bool,
+}
+
+impl Patches {
+    /// Notes that the view changed in a way that patches do not follow.
+    fn give_up(&mut self) {
+        self.pending.clear();
+        self.content = None;
+        if let Some(watched) = &mut self.watched {
+            *watched = Watched { list: Vec::new(), is_whole: true };
+        }
+    }
+
+    /// What a copy of the document begins with, which nobody watches.
+    pub(crate) fn for_copy(mut self) -> Option<Self> {
+        self.watched = None;
+        self.settle();
+        self.content.is_some().then_some(self)
+    }
+
+    /// Gives to all what is pending.
+    fn settle(&mut self) {
+        let is_kept = self.content.as_mut().is_none_or(|content| {
+            self.pending.is_empty() || {
+                let content = Arc::make_mut(content);
+                self.pending.iter().all(|patch| patch.apply(content))
+            }
+        });
+        if !is_kept {
+            self.content = None;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(watched) = self.watched.as_mut().filter(|watched| !watched.is_whole) {
+            watched.list.extend(pending);
+            if watched.list.len() > PATCHES_MAX {
+                *watched = Watched { list: Vec::new(), is_whole: true };
+            }
+        }
+    }
 }
 
 /// What an op's maps showed before it was carried out, the outermost first.
@@ -149,13 +202,17 @@ struct Before {
 impl State {
     /// Begins to make patches.
     pub(crate) fn watch(&mut self) {
-        self.patches.get_or_insert_default();
+        let patches = self.patches.get_or_insert_default();
+        patches.settle();
+        patches.watched.get_or_insert_default();
     }
 
     /// The patches since the last call; none unless watched.
     pub(crate) fn take_patches(&mut self) -> Vec<Patch> {
         let Some(patches) = &mut self.patches else { return Vec::new() };
-        let taken = std::mem::take(patches);
+        patches.settle();
+        let Some(watched) = &mut patches.watched else { return Vec::new() };
+        let taken = std::mem::take(watched);
         if taken.is_whole {
             vec![Patch { path: Vec::new(), action: PatchAction::Set(self.view(ROOT_NODE)) }]
         } else {
@@ -163,16 +220,35 @@ impl State {
         }
     }
 
+    /// The view of the whole document, which is kept and follows what changes from now on.
+    pub(crate) fn content(&mut self) -> Arc<JsonValue> {
+        let patches = self.patches.get_or_insert_default();
+        patches.settle();
+        if let Some(content) = &patches.content {
+            return Arc::clone(content);
+        }
+        let content = Arc::new(self.view(ROOT_NODE));
+        self.patches.get_or_insert_default().content = Some(Arc::clone(&content));
+        content
+    }
+
     /// Notes that the view changed in a way that patches do not follow.
     pub(crate) fn patch_whole(&mut self) {
         if let Some(patches) = &mut self.patches {
-            *patches = Patches { list: Vec::new(), is_whole: true };
+            patches.give_up();
         }
+    }
+
+    /// Whether anybody follows the view.
+    fn is_followed(&self) -> bool {
+        self.patches.as_ref().is_some_and(|patches| {
+            patches.content.is_some() || patches.watched.as_ref().is_some_and(|watched| !watched.is_whole)
+        })
     }
 
     /// Carries out an op with patches for what it brings back and what it hides.
     pub(crate) fn patched<T>(&mut self, op: &Op<Made, Slice>, carry_out: impl FnOnce(&mut Self) -> T) -> T {
-        if self.patches.is_none() {
+        if !self.is_followed() {
             return carry_out(self);
         }
         let before = self.before(op);
@@ -234,28 +310,35 @@ impl State {
 
     /// How many patches there are, to drop later ones again.
     pub(crate) fn patch_mark(&self) -> usize {
-        self.patches.as_ref().map_or(0, |patches| patches.list.len())
+        self.patches.as_ref().map_or(0, |patches| patches.pending.len())
     }
 
     fn patch(&mut self, node: NodeIx, step: Option<PatchStep>, make: impl FnOnce(&Self) -> PatchAction) {
-        if self.patches.as_ref().is_none_or(|patches| patches.is_whole) {
+        if !self.is_followed() {
             return;
         }
         let Some(mut path) = self.steps_to(node) else { return };
         path.extend(step);
         let action = make(self);
         if let Some(patches) = &mut self.patches {
-            patches.list.push(Patch { path, action });
-            if patches.list.len() > PATCHES_MAX {
-                *patches = Patches { list: Vec::new(), is_whole: true };
+            patches.pending.push(Patch { path, action });
+            // A content is soon read again faster than patched.
+            let max = if patches.watched.is_some() { PATCHES_MAX } else { PATCHES_OF_CONTENT_MAX };
+            if patches.pending.len() > max {
+                patches.give_up();
             }
         }
     }
 
     fn drop_after(&mut self, mark: usize) {
         if let Some(patches) = &mut self.patches {
-            patches.list.truncate(mark);
+            patches.pending.truncate(mark);
         }
+    }
+
+    /// Whether the view shows a node.
+    pub(crate) fn is_shown(&self, node: NodeIx) -> bool {
+        self.steps_to(node).is_some()
     }
 
     /// The way to a node in the view; none if the view does not show it.
@@ -290,7 +373,7 @@ impl State {
     }
 
     pub(crate) fn patch_insert(&mut self, list: NodeIx, element: ElementIx, mark: usize) {
-        if self.patches.is_none() {
+        if !self.is_followed() {
             return;
         }
         self.drop_after(mark);
@@ -300,7 +383,7 @@ impl State {
     }
 
     pub(crate) fn patch_delete(&mut self, list: NodeIx, element: ElementIx) {
-        if self.patches.is_none() {
+        if !self.is_followed() {
             return;
         }
         let Some(index) = self.nodes.list(list).position(element) else { return };
@@ -309,7 +392,7 @@ impl State {
 
     /// An element stood at `from` and may stand elsewhere.
     pub(crate) fn patch_move(&mut self, list: NodeIx, element: ElementIx, from: Option<usize>) {
-        if self.patches.is_none() {
+        if !self.is_followed() {
             return;
         }
         let to = self.nodes.list(list).position(element);
@@ -321,7 +404,7 @@ impl State {
     }
 
     pub(crate) fn patch_entry(&mut self, map: NodeIx, key: &str, mark: usize) {
-        if self.patches.is_none() {
+        if !self.is_followed() {
             return;
         }
         self.drop_after(mark);
@@ -333,7 +416,7 @@ impl State {
     }
 
     pub(crate) fn patch_typed(&mut self, text: NodeIx, first: CharIx, content: &str) {
-        if self.patches.is_none() {
+        if !self.is_followed() {
             return;
         }
         let (position, _) = self.nodes.text(text).position(first);
@@ -345,7 +428,7 @@ impl State {
     }
 
     pub(crate) fn patch_cut(&mut self, text: NodeIx, position: usize, removed: usize) {
-        if self.patches.is_some() {
+        if self.is_followed() {
             let action = PatchAction::Splice { position, removed, inserted: String::new() };
             self.patch(text, None, |_| action);
         }

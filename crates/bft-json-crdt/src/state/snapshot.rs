@@ -34,6 +34,7 @@ use crate::keypair::AuthorId;
 use crate::schema::{TypeIx, TypeTable};
 use crate::state::State;
 use crate::state::history::{ChangeIx, Made};
+use crate::state::patches::Patches;
 
 use text::Claimed;
 pub(crate) use text::LazyText;
@@ -196,7 +197,7 @@ impl State {
     pub(crate) fn settle_for_copy(&mut self) {
         self.roll_back();
         self.give_up_all();
-        self.patches = None;
+        self.patches = self.patches.take().and_then(Patches::for_copy);
     }
 
     /// Compresses old changes and drops values that nothing shows any more.
@@ -205,7 +206,7 @@ impl State {
             return Ok(());
         }
         self.history.freeze()?;
-        self.checkpoint = None;
+        self.kept.forget();
         let old = std::mem::take(&mut self.values);
         let mut values = Vec::new();
         self.nodes.for_each_write(|write| {

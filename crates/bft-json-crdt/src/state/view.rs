@@ -11,6 +11,7 @@ use crate::state::State;
 use crate::state::history::{Cast, ChangeIx, Made, Standing};
 use crate::state::ids::KnownIds;
 use crate::state::integrate::has_seen;
+use crate::state::map::{EntryIx, KeyState, Map};
 use crate::state::nodes::{NodeIx, ROOT_NODE, Write, Writes};
 use crate::value::JsonValue;
 
@@ -103,7 +104,7 @@ impl State {
             }
             TypeDef::Map(_) => {
                 let keys = self.nodes.map(node).keys().into_iter();
-                let live = keys.filter_map(|(key, _)| Some((key, self.live_entry(node, key)?)));
+                let live = keys.filter_map(|(key, state)| Some((key, self.shown_entry(node, state)?)));
                 JsonValue::Object(live.map(|(key, node)| (key.to_owned(), self.view(node))).collect())
             }
         }
@@ -194,13 +195,27 @@ impl State {
     /// The entry that a map shows under a key: of several live ones, the one whose put comes last in the
     /// register's order.
     pub(crate) fn live_entry(&self, map: NodeIx, key: &str) -> Option<NodeIx> {
-        self.live_entries(map, key).first().map(|(node, _)| *node)
+        self.shown_entry(map, self.nodes.map(map).key(key)?)
+    }
+
+    /// As [`Self::live_entry`], of a key that was looked up.
+    fn shown_entry(&self, map: NodeIx, key: &KeyState) -> Option<NodeIx> {
+        let entries = self.nodes.map(map);
+        match entries.live(key) {
+            [] => None,
+            [only] => entries.entry(*only).filter(|entry| !entry.puts.is_empty()).map(|entry| entry.node),
+            several => self.in_order(entries, several).first().map(|(node, _)| *node),
+        }
     }
 
     /// The live entries of a key with the last put of each, in the register's order.
     pub(super) fn live_entries(&self, map: NodeIx, key: &str) -> Vec<(NodeIx, (Made, Rank))> {
         let map = self.nodes.map(map);
-        let live = map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
+        self.in_order(map, map.live_of(key))
+    }
+
+    fn in_order(&self, map: &Map, entries: &[EntryIx]) -> Vec<(NodeIx, (Made, Rank))> {
+        let live = entries.iter().filter_map(|entry| map.entry(*entry));
         let order =
             |a: &(Made, Rank), b: &(Made, Rank)| a.1.cmp(&b.1).then_with(|| self.history.order(a.0, b.0));
         let last_put = |puts: &[(Made, Rank)]| puts.iter().copied().max_by(order);
@@ -262,7 +277,7 @@ impl State {
     /// The keys of a map's live entries, ascending.
     pub(crate) fn keys(&self, map: NodeIx) -> Vec<String> {
         let keys = self.nodes.map(map).keys().into_iter();
-        let live = keys.filter(|(key, _)| self.live_entry(map, key).is_some());
+        let live = keys.filter(|(_, state)| self.shown_entry(map, state).is_some());
         live.map(|(key, _)| key.to_owned()).collect()
     }
 
