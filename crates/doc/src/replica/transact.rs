@@ -32,7 +32,12 @@ impl<T: CrdtNode> Replica<T> {
     ) -> Result<Authored<R>, EditFailed<E>> {
         let keypair = &self.shared.keypair;
         self.author_with(now_ms, |state| {
-            let Some(heads) = heads else { return edit(&mut state.base, keypair, f) };
+            let is_past = |heads: &&[Digest]| {
+                let mut heads = heads.to_vec();
+                heads.sort_unstable();
+                heads != state.base.heads()
+            };
+            let Some(heads) = heads.filter(is_past) else { return edit(&mut state.base, keypair, f) };
             let own = state.base.tip_of(&keypair.author()).map(|(_, tip)| tip);
             let heads: Vec<Digest> = heads.iter().copied().chain(own).collect();
             let mut past = state.base.author_at(&heads, keypair.author()).map_err(EditFailed::Unsignable)?;
@@ -58,6 +63,24 @@ impl<T: CrdtNode> Replica<T> {
             let batch = state.base.apply_changes(changes.clone());
             debug_assert!(batch.states.iter().all(bft_json_crdt::OpState::is_applied), "{:?}", batch.states);
             Ok((result, batch.applied))
+        })
+    }
+
+    /// Signs, with this node's key and where `f` says so, that it has seen all that is in the document: a change without
+    /// ops. `f` sees the document as that has seen it, and must not use this replica.
+    ///
+    /// # Errors
+    /// What `f` said, or why nothing could be signed; see [`EditFailed`]. Nothing was changed.
+    pub fn attest<R, E>(
+        &self,
+        now_ms: u64,
+        f: impl FnOnce(&BaseCrdt<T>) -> Result<(R, bool), E>,
+    ) -> Result<Authored<R>, EditFailed<E>> {
+        self.author_with(now_ms, |state| {
+            let (result, signs) = f(&state.base).map_err(EditFailed::Refused)?;
+            let keypair = &self.shared.keypair;
+            let attested = signs.then(|| state.base.save_mark(keypair).map_err(EditFailed::Unsignable));
+            Ok((result, attested.transpose()?.into_iter().collect()))
         })
     }
 
@@ -87,11 +110,16 @@ fn edit<T: CrdtNode, R, E>(
     f: impl FnOnce(&T) -> Result<R, E>,
 ) -> Result<(R, Vec<Change>), EditFailed<E>> {
     base.begin();
-    match f(&base.doc) {
-        Ok(result) => Ok((result, base.commit(keypair).map_err(EditFailed::Unsignable)?)),
-        Err(error) => {
-            base.roll_back();
-            Err(EditFailed::Refused(error))
-        }
+    let open = Open(base);
+    let result = f(&open.0.doc).map_err(EditFailed::Refused)?;
+    Ok((result, open.0.commit(keypair).map_err(EditFailed::Unsignable)?))
+}
+
+/// A transaction whose edits are taken back unless they were committed: when it fails, and when it panics.
+struct Open<'a, T: CrdtNode>(&'a mut BaseCrdt<T>);
+
+impl<T: CrdtNode> Drop for Open<'_, T> {
+    fn drop(&mut self) {
+        self.0.roll_back();
     }
 }

@@ -6,6 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod authoring;
 mod board;
 mod convergence;
 mod durability;
