@@ -4,6 +4,7 @@
 //! panics; [`guard`] (who may ask); [`idempotency`] for writes; the handler. The board's rules are
 //! `gangline_doc`'s; handlers only translate.
 
+mod asked;
 mod board;
 mod body;
 mod conflicts;
@@ -44,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use self::board::{blocking, durable};
-pub(crate) use self::documents::PAUSED;
+pub(crate) use self::documents::{Desk as DocumentDesk, PAUSED};
 pub(crate) use self::guard::Policy;
 pub(crate) use self::idempotency::Keys;
 pub(crate) use self::problem::Problem;

@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{App, AppInner, Keys, Latest, Policy};
+use crate::api::{App, AppInner, DocumentDesk, Keys, Latest, Policy};
+use crate::calls::Calls;
 use crate::certificate;
 use crate::clock;
 use crate::config::Settings;
@@ -177,7 +178,8 @@ pub(crate) fn assemble(
         ..TransportSettings::default()
     };
     let logs = Logs::of(&settings.logs, logs, log_key, own_url(listen, tls.as_ref()))?;
-    let calls = Arc::new(logs.desk(gate.clone()));
+    let desk = DocumentDesk::new(documents.clone(), gate.clone());
+    let calls = Arc::new(Calls { logs: logs.desk(gate.clone()), documents: desk });
     let identity = Identity {
         keypair: node_key,
         nonce: Arc::new(nonce),

@@ -14,6 +14,7 @@ pub(crate) mod present;
 pub(crate) mod source;
 pub(crate) mod sources;
 mod store;
+pub(crate) mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use bft_json_crdt::{AuthorId, DocumentId, Keypair};
 use gangline_doc::{LogSeq, Replica, ReplicaSettings};
 use gangline_reconcile::{
-    DoorEffect, DoorError, DoorInput, DoorSettings, Doors, FollowInput, Generation, Visitor,
+    DoorEffect, DoorError, DoorInput, DoorSettings, Doors, FollowInput, Generation, Role, Standing, Visitor,
 };
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use self::sources::Sources;
 pub(crate) use self::store::{DiskDocuments, DocumentStore, MemoryDocuments};
 use crate::api::{blocking, durable};
 use crate::clock;
+use crate::descriptors;
 use crate::links::Links;
 use crate::logs::chain;
 
@@ -127,6 +129,7 @@ impl Documents {
     ) -> Result<Self, String> {
         let names = Names::read(Arc::clone(&store))?;
         let own = sources.authors();
+        let doors = DoorSettings { open_max: descriptors::documents_max(), ..DoorSettings::default() };
         let trust = with_own(settings.trust.clone(), &own);
         let inner = Inner {
             keypair,
@@ -137,7 +140,7 @@ impl Documents {
             sources: Sources::new(sources.held, sources.without),
             unread: Mutex::new(sources.unread),
             names,
-            doors: Mutex::new(Doors::new(DoorSettings::default())),
+            doors: Mutex::new(Doors::new(doors)),
             waiting: Mutex::default(),
             live: Mutex::default(),
             stuck: Mutex::default(),
@@ -213,11 +216,25 @@ impl Documents {
         self.inner.sources.held().iter().for_each(|source| source.meet(named));
     }
 
+    /// Learns how an open document is called once its first change is there. Returns whether it is known.
+    fn learn(&self, document: &LiveDocument) -> bool {
+        if document.replica.durable() == LogSeq::START {
+            return false;
+        }
+        let (name, author) = document.replica.read(|base| (base.source_name(), base.source())).0;
+        if author.is_some() {
+            let named = Named { id: document.id, name, author, source: None, root: None };
+            self.meet(&named);
+            self.inner.names.learn(named);
+        }
+        author.is_some()
+    }
+
     /// Has an open document follow its rows, where this node can reconcile it.
     async fn follow_from_now_on(&self, document: &Arc<LiveDocument>) {
         let named = document.replica.read(|base| (base.source_name(), base.source())).0;
         let name = named.0.or_else(|| self.inner.names.wanted(&document.id));
-        let named = Named { id: document.id, name, author: named.1, root: None };
+        let named = Named { id: document.id, name, author: named.1, source: None, root: None };
         let Some((source, root)) = self.root_of(&named) else { return };
         if document.adopt(&source) {
             self.catch_up(&source, document, &root).await;
@@ -276,13 +293,13 @@ impl Documents {
     ///
     /// # Errors
     /// [`DoorError`]: the document is as it was.
-    pub(crate) async fn enter(&self, id: DocumentId) -> Result<Guest, DoorError> {
+    pub(crate) async fn enter(&self, id: DocumentId, role: Role) -> Result<Guest, DoorError> {
         let visitor = Visitor(self.inner.visitors.fetch_add(1, Ordering::Relaxed));
         let (tell, told) = oneshot::channel();
         lock(&self.inner.waiting).insert(visitor, tell);
         // Whoever gives up while it waits is taken out again.
         let waiting = Waiting { documents: self.clone(), id, visitor };
-        self.handle(DoorInput::Enter(id, visitor));
+        self.handle(DoorInput::Enter(id, visitor, role));
         let document = told.await.map_err(|_| DoorError::Stopping)??;
         std::mem::forget(waiting);
         Ok(Guest { documents: self.clone(), visitor, document })
@@ -370,7 +387,7 @@ impl Documents {
         // Its first change says how it is called; before there is one, whoever asked for it knew.
         let (name, author) = replica.read(|base| (base.source_name(), base.source())).0;
         let name = name.or_else(|| self.inner.names.wanted(&id));
-        let named = Named { id, name, author, root: None };
+        let named = Named { id, name, author, source: None, root: None };
         let is_known = named.author.is_some();
         if is_known {
             self.meet(&named);
@@ -389,7 +406,7 @@ impl Documents {
         trusting.await.map_err(|problem| problem.detail().to_owned())?;
         // When it can be found: a source that is taken up at this moment has it, or is seen here.
         self.follow_from_now_on(&document).await;
-        if !is_known {
+        if !is_known && !self.learn(&document) {
             let durable = document.durable.clone();
             self.inner.tasks.spawn(learn_name(self.clone(), Arc::downgrade(&document), durable));
         }
@@ -406,7 +423,7 @@ impl Documents {
         others::heed(self, source, document, root);
         if source.is_paused() {
             // Nobody else may know of what was written while this node was down.
-            source.tell(FollowInput::Dirty(root.to_owned()));
+            source.tell(FollowInput::Dirty(root.to_owned(), Standing::Open));
             return;
         }
         match source.follow(document, root, None, false).await {
@@ -417,7 +434,7 @@ impl Documents {
                     reason: failed.reason_for(&source.document_of(root).0),
                     retry_in,
                 }));
-                source.tell(FollowInput::Dirty(root.to_owned()));
+                source.tell(FollowInput::Dirty(root.to_owned(), Standing::Open));
             }
         }
     }
@@ -432,7 +449,13 @@ impl Documents {
             // Peers hear that it is closed when its note is written: from then on they ask what is kept.
             let mut keep = |root| {
                 let (shown, ticket) = document.shown();
-                let named = Named { id, name: shown.name.clone(), author: shown.author, root: Some(root) };
+                let named = Named {
+                    id,
+                    name: shown.name.clone(),
+                    author: shown.author,
+                    source: shown.layout.source.clone(),
+                    root: Some(root),
+                };
                 this.meet(&named);
                 kept = Some((this.inner.names.keep(named, shown.heads.is_empty()), ticket));
             };
@@ -465,7 +488,7 @@ async fn learn_names(documents: Documents) {
             return;
         }
         // One that cannot be opened says so in the log.
-        let _ = documents.enter(named.id).await;
+        let _ = documents.enter(named.id, Role::System).await;
     }
 }
 
@@ -478,14 +501,8 @@ async fn learn_name(
 ) {
     loop {
         let Some(document) = document.upgrade() else { return };
-        if document.replica.durable() > LogSeq::START {
-            let (name, author) = document.replica.read(|base| (base.source_name(), base.source())).0;
-            if author.is_some() {
-                let named = Named { id: document.id, name, author, root: None };
-                documents.meet(&named);
-                documents.inner.names.learn(named);
-                return documents.follow_from_now_on(&document).await;
-            }
+        if documents.learn(&document) {
+            return documents.follow_from_now_on(&document).await;
         }
         drop(document);
         tokio::select! {

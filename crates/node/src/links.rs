@@ -1,6 +1,6 @@
 //! A node's links to other nodes: made, cut, made again. One transport per stretch of being linked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -178,6 +178,26 @@ impl Links {
         let sent = Instant::now();
         live.transport.call(key, PING, Bytes::new(), limit_ms).await.map_err(PingError::Call)?;
         Ok(Pong { key, micros: sent.elapsed().as_micros() })
+    }
+
+    /// Who can be called, in the order of their keys.
+    pub(crate) fn linked(&self) -> BTreeSet<AuthorId> {
+        self.live().map(|live| live.transport.linked()).unwrap_or_default()
+    }
+
+    /// Calls a node that is linked, and waits for its answer, in time in any case.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn call(
+        &self,
+        peer: AuthorId,
+        method: u32,
+        body: Bytes,
+        limit_ms: u64,
+    ) -> Result<Bytes, CallError> {
+        let live = self.live().ok_or(CallError::NotConnected(peer))?;
+        live.transport.call(peer, method, body, limit_ms).await
     }
 
     /// Tells peers what changed whom this node trusts, and asks them for what it takes now.

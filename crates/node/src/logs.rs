@@ -334,7 +334,9 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     while let Some(error) = source {
         let next = error.to_string();
         // A cause may say nothing but what it was caused by.
-        if !text.ends_with(&next) {
+        let says = next.strip_prefix("Error code ").and_then(|rest| rest.split_once(": "));
+        let says = says.map_or(&*next, |(_, says)| says);
+        if !text.ends_with(&next) && !text.contains(says) {
             text = format!("{text}: {next}");
         }
         source = error.source();

@@ -6,10 +6,12 @@
 
 mod api;
 mod assemble;
+mod calls;
 mod certificate;
 mod cli;
 mod clock;
 mod config;
+mod descriptors;
 mod documents;
 mod failure;
 mod identity;

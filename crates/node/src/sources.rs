@@ -8,8 +8,9 @@
 //! that it had one. A key that is gone is not made anew: with another key all documents would begin again, beside those
 //! that the other nodes have.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,10 +41,43 @@ pub(crate) fn check(sources: &[ReconcileSettings]) -> Result<Vec<String>, Vec<Mi
     for source in sources {
         match rows_of(&source.database.database).schema() {
             Ok(schema) => mistakes.extend(check_shape(source, &schema).err().into_iter().flatten()),
+            Err(error) if is_none(&source.database.database) => {
+                let origin = source.origins.setting("database");
+                let message = format!("reconcile {:?}: {}", source.mapping.name, chain(&error));
+                mistakes.push(Mistake { origin, message, hint: Some("name the database's file".to_owned()) });
+            }
             Err(error) => unread.push(format!("{}: {}", source.mapping.name, chain(&error))),
         }
     }
     if mistakes.is_empty() { Ok(unread) } else { Err(mistakes) }
+}
+
+/// Whether something is there under a database's name that can never be one: a folder, or a file of another kind.
+fn is_none(database: &Database) -> bool {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let Database::Sqlite(path) = database;
+    let mut begin = Vec::new();
+    path.is_dir()
+        || fs::File::open(path)
+            .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut begin))
+            .is_ok_and(|_| !begin.is_empty() && begin != MAGIC)
+}
+
+/// Holds the mappings of sources whose keys this node has or would make against their databases, as far as those can be
+/// read: a node that does not start makes no keys.
+fn check_before_keys(settings: &Settings) -> Result<(), Failure> {
+    let mut mistakes = Vec::new();
+    for source in &settings.reconcile {
+        let is_ours = match look(&settings.data_dir.value, &source.mapping.name)? {
+            SourceKey::Held(_) => true,
+            SourceKey::Awaited => source.key == KeyFrom::Create,
+            SourceKey::Lost(_) => false,
+        };
+        if is_ours && let Ok(schema) = rows_of(&source.database.database).schema() {
+            mistakes.extend(check_shape(source, &schema).err().into_iter().flatten());
+        }
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(Failure::settings(&mistakes)) }
 }
 
 /// The folder inside the data directory.
@@ -138,8 +172,9 @@ pub(crate) fn open(data_dir: &Path, source: &ReconcileSettings) -> Result<Source
 /// Opens the keys of all sources in the settings, and says which ones are missing.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`], and when a mapping does not fit its database: then no key is made.
 pub(crate) fn open_all(settings: &Settings) -> Result<Vec<(String, SourceKey)>, Failure> {
+    check_before_keys(settings)?;
     let mut keys = Vec::new();
     for source in &settings.reconcile {
         let key = open(&settings.data_dir.value, source)?;
@@ -150,6 +185,13 @@ pub(crate) fn open_all(settings: &Settings) -> Result<Vec<(String, SourceKey)>, 
         keys.push((name, key));
     }
     Ok(keys)
+}
+
+/// The public keys of all sources that this node has or had, by the names under which they are here.
+pub(crate) fn own_keys(data_dir: &Path) -> BTreeMap<AuthorId, String> {
+    let files = fs::read_dir(data_dir.join(DIR)).into_iter().flatten().flatten();
+    let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".pub")?.to_owned()));
+    names.filter_map(|name| Some((known(data_dir, &name).ok()??, name))).collect()
 }
 
 /// What became of a key that was to be kept.

@@ -10,6 +10,8 @@ mod node {
     mod demo;
     mod documents;
     mod documents_state;
+    mod elsewhere;
+    mod exact_integers;
     mod feeds;
     mod guard;
     mod harness;
@@ -19,9 +21,11 @@ mod node {
     mod logs;
     mod many_documents;
     mod moves;
+    mod notices;
     mod peers;
     mod saves;
     mod settings;
+    mod skipped_rows;
     mod sources;
     mod sync;
     mod trust;

@@ -41,6 +41,9 @@ export function moved(at, before, after) {
 /** A value as people type it. */
 export const typed = (value) => (value === null || value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value));
 
+/** An integer for the node: as its digits, since beyond 2^53 no number of a page is equal to it. */
+const digits = (text) => BigInt(text.trim()).toString();
+
 /** Whether texts of a field want a box of several lines. */
 export const isLong = (values) => values.some((value) => typeof value === "string" && (value.length > LINE_MAX || value.includes("\n")));
 
@@ -110,6 +113,7 @@ export class Field {
       ? element("textarea", { ...common, rows: 5, spellcheck: false })
       : element("input", { ...common, autocomplete: "off", spellcheck: false });
     if (this.#kind === "number") control.inputMode = "decimal";
+    if (this.#kind === "integer") control.inputMode = "numeric";
     control.addEventListener("input", () => this.#typing());
     control.addEventListener("change", () => this.#commit());
     return control;
@@ -181,6 +185,8 @@ export class Field {
 
   #typing() {
     this.#wantsNull = this.#isRefused = false;
+    this.wrong.hidden = true;
+    this.control.removeAttribute("aria-invalid");
     this.#mark();
     clearTimeout(this.#timer);
     // Texts are merged as they are typed; a number is one when it is finished.
@@ -205,6 +211,7 @@ export class Field {
     const text = this.control.value;
     if (this.#wantsNull || (this.#kind !== "string" && text === "")) return this.#send(null, text);
     if (this.#kind === "string") return this.#send(text, text);
+    if (this.#kind !== "boolean" && /^\s*-?\d+\s*$/.test(text)) return this.#send(digits(text), text);
     let value;
     try {
       value = JSON.parse(text);

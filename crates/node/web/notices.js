@@ -76,10 +76,13 @@ export class Notices {
     const disputed = notice.changes.filter((change) => DISPUTED.has(change.outcome)).length;
     const by = notice.actor ? `, by ${notice.actor}` : "";
     const left = notice.unsaved_left ? `; ${notice.unsaved_left} not saved` : "";
-    const head = `${versions(notice) || "rows followed"}${by}`;
+    const root = { gone: "deleted in the database", back: "in the database again" }[notice.root];
+    const still = notice.version_stood_still ? ", which stood still" : "";
+    const head = `${[root, notice.mapping_changed ? "another mapping" : "", versions(notice) + still].filter(Boolean).join(", ") || "rows followed"}${by}`;
     this.#add(element("li", {},
       element("p", { className: "what" }, element("strong", {}, head), element("span", { className: "soft" }, ` ${now()}${left}`)),
       element("ul", {}, ...notice.changes.map((change) => this.#change(change, current)))));
+    if (root && !notice.changes.length) return `This document is ${root}`;
     return `The database changed ${plural(notice.changes.length, "place")}${disputed ? `, ${plural(disputed, "conflict")}` : ""}`;
   }
 
@@ -87,6 +90,13 @@ export class Notices {
     const when = again === undefined || again === null ? "" : `; again in ${typeof again === "number" ? `${again} ms` : again}`;
     this.#add(element("li", { className: "failed" }, element("p", { className: "what" }, element("strong", {}, "Not followed"), ` ${reason}${when} `, element("span", { className: "soft" }, now()))));
     return `The database could not be followed: ${reason}`;
+  }
+
+  skipped({ rows }) {
+    const told = rows.length ? `${plural(rows.length, "row")} cannot be followed` : "All rows are followed again";
+    this.#add(element("li", rows.length ? { className: "failed" } : {}, element("p", { className: "what" }, element("strong", {}, told), element("span", { className: "soft" }, ` ${now()}`)),
+      element("ul", {}, ...rows.map((row) => element("li", {}, row)))));
+    return told;
   }
 
   #add(line) {
@@ -98,9 +108,11 @@ export class Notices {
   #change(change, current) {
     const path = change.path ?? [change.row, change.field === null || change.field === undefined ? null : pathOf(change.field)].filter(Boolean).join(".");
     const kind = { insert: "new row, ", delete: "row deleted, " }[change.kind] ?? "";
+    // A mirror has let go of what people did.
+    const dropped = change.outcome === "dropped" ? { insert: "the row is back: its deletion was dropped", delete: "row dropped: only the document had it" }[change.kind] : undefined;
     const line = element("li", {},
       button(path, `Go to ${path}`, () => this.#does.reveal(path), "link"),
-      element("span", { className: DISPUTED.has(change.outcome) ? "outcome disputed" : "outcome" }, kind + (WORDS[change.outcome] ?? change.outcome)));
+      element("span", { className: DISPUTED.has(change.outcome) ? "outcome disputed" : "outcome" }, dropped ?? kind + (WORDS[change.outcome] ?? change.outcome)));
     const back = this.#back(path, change, current);
     if (back) line.append(back);
     return line;

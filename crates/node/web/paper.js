@@ -8,7 +8,7 @@ import { Field, isLong, kindOf, typed } from "/assets/field.js";
 const STEP = 50;
 
 /** What people type for a kind of column. */
-const KINDS = { integer: "number", float: "number", number: "number", boolean: "boolean", text: "string" };
+const KINDS = { integer: "integer", float: "number", number: "number", boolean: "boolean", text: "string" };
 
 const isRow = (value) => value !== null && typeof value === "object";
 /** A part of a path: dots stand between parts. */

@@ -16,6 +16,8 @@ const address = (id) => `#documents/${encodeURIComponent(id)}`;
 class DocumentsView extends HTMLElement {
   #id = null;
   #documents = [];
+  /** Whether these are all that there are: more are asked for when somebody wants to see or find them. */
+  #isWhole = true;
   #listed = STEP;
   #shown = null;
   #paper = null;
@@ -30,12 +32,14 @@ class DocumentsView extends HTMLElement {
     this.find.addEventListener("input", () => {
       this.#listed = STEP;
       this.#drawList();
+      if (!this.#isWhole) this.#lookAround();
     });
     this.list = element("ul", { className: "spaces papers" });
     this.more = element("button", { type: "button", hidden: true });
     this.more.addEventListener("click", () => {
       this.#listed += STEP;
       this.#drawList();
+      if (!this.#isWhole) this.#lookAround();
     });
     this.none = element("p", { className: "soft", hidden: true });
     this.sources = element("ul", { className: "sources" });
@@ -73,8 +77,9 @@ class DocumentsView extends HTMLElement {
       do {
         page = await node.documents(documents.at(-1)?.id);
         documents.push(...page);
-      } while (page.length === 1000);
+      } while (page.length === 1000 && (this.find.value.trim() || documents.length <= this.#listed));
       this.#documents = documents;
+      this.#isWhole = page.length < 1000;
       this.#drawSources(sources);
       this.#drawList();
     } catch (error) {
@@ -109,6 +114,10 @@ class DocumentsView extends HTMLElement {
       saved: () => this.#look(),
       presence: ({ present }) => this.#drawPresent(present),
       reconcile_failed: (failed) => said(this.#notices.failed(failed)),
+      rows_skipped: (skipped) => {
+        this.#look();
+        said(this.#notices.skipped(skipped));
+      },
       db_changed: async (notice) => {
         // With the document as it is after it, the notice knows which conflicts are open.
         await this.#look();
@@ -151,8 +160,8 @@ class DocumentsView extends HTMLElement {
     const found = this.#documents.filter((each) => each.id.toLowerCase().includes(wanted));
     this.none.hidden = found.length > 0;
     this.none.textContent = wanted ? "No document has this in its name." : "No documents. A database with rows that [[reconcile]] in the settings names has some.";
-    this.more.hidden = found.length <= this.#listed;
-    this.more.textContent = `Show more of ${found.length}`;
+    this.more.hidden = this.#isWhole && found.length <= this.#listed;
+    this.more.textContent = this.#isWhole ? `Show more of ${found.length}` : "Show more";
     const line = (each) => {
       const link = element("a", { href: address(each.id) }, each.id);
       if (each.id === this.#id) link.setAttribute("aria-current", "page");
@@ -175,7 +184,7 @@ class DocumentsView extends HTMLElement {
         await this.#act(() => (isPaused ? node.resume(each.name) : node.pause(each.name)), isPaused ? `${each.name} is followed` : `${each.name} is paused`);
         this.#lookAround();
       });
-      const state = { following: "live", paused: "", no_key: "", failing: "offline", needs_plan: "offline" }[each.state] ?? "";
+      const state = { following: "live", paused: "", no_key: "", failing: "offline", needs_plan: "offline", two_keys: "offline" }[each.state] ?? "";
       const facts = [each.place, each.mode, each.feed];
       if (each.pending) facts.push(`${each.pending} pending`);
       if (each.failed) facts.push(`${each.failed} failed`);
@@ -237,8 +246,9 @@ class DocumentsView extends HTMLElement {
   }
 
   #drawState() {
-    const { source, version, unsaved, conflicts, problems, deleted, mode, present } = this.#shown;
+    const { source, version, unsaved, conflicts, problems, deleted, mode, present, reconciled_here: isHere } = this.#shown;
     const facts = [source ?? "followed elsewhere"];
+    if (source && !isHere) facts.push("followed elsewhere");
     if (version !== null && version !== undefined) facts.push(`version ${version}`);
     facts.push(mode === "mirror" ? "mirror: the database prevails" : "merge", unsaved.length ? `${unsaved.length} not saved` : "all saved");
     this.facts.textContent = facts.join(", ");
@@ -275,7 +285,8 @@ class DocumentsView extends HTMLElement {
     try {
       const saved = await node.save(id);
       const places = plural(saved.saved.length, "place");
-      this.#say(saved.saved.length ? `saved ${places}${saved.version === null ? "" : `, version ${saved.version}`}` : "nothing to save");
+      const open = saved.conflicts?.length ? `; ${plural(saved.conflicts.length, "conflict")} to be chosen, of which only the side that shows is saved` : "";
+      this.#say((saved.saved.length ? `saved ${places}${saved.version === null ? "" : `, version ${saved.version}`}` : "nothing to save") + open);
     } catch (error) {
       this.#trouble(error);
     }

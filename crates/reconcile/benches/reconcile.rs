@@ -8,8 +8,8 @@ use bft_json_crdt::{JsonValue, Keypair};
 use divan::{Bencher, black_box};
 use gangline_reconcile::{
     Column, ColumnKind, DocumentName, Layout, ListTable, Mapping, Mode, Policy, Reading, Reconciled,
-    RootTable, Rows, Schema, Shape, Source, TableSchema, conflicts, diff, edit, edits_of, notice, plan,
-    plan_save, reconcile, splices, tracking_ref,
+    RootTable, Rows, Schema, Shape, Source, TableSchema, Tracker, conflicts, diff, edit, edits_of, notice,
+    plan, plan_save, reconcile, splices, tracking_ref,
 };
 
 const ROWS: usize = 10_000;
@@ -80,6 +80,7 @@ struct Followed {
     shape: Shape,
     rows: Rows,
     base: BaseCrdt<JsonCrdt>,
+    tracker: Tracker,
 }
 
 impl Followed {
@@ -87,7 +88,7 @@ impl Followed {
         let keypair = Keypair::from_seed(&[100; 32]);
         let shape = shape();
         let base = BaseCrdt::of_source(&person(), &keypair.author(), NAME);
-        Self { rows: rows(&shape, count), keypair, shape, base }
+        Self { rows: rows(&shape, count), keypair, shape, base, tracker: Tracker::default() }
     }
 
     fn filled(count: usize) -> Self {
@@ -103,6 +104,14 @@ impl Followed {
 
     fn reconcile(&self) -> Reconciled {
         reconcile(&self.base, self.source(), &self.rows, false).unwrap()
+    }
+
+    /// Takes over the rows, as a node does whose document is open.
+    fn follow(&mut self) -> Reconciled {
+        let source = Source { keypair: &self.keypair, shape: &self.shape, document: NAME };
+        let followed = self.tracker.follow(&self.base, source, &self.rows, false).unwrap();
+        let _ = self.base.apply_changes(followed.changes.clone());
+        followed
     }
 
     fn cell(&mut self, row: usize, column: usize, value: &str) {
@@ -178,17 +187,53 @@ fn reconcile_10_000_rows_with_one_cell_and_a_draft(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| followed.reconcile());
 }
 
-/// The same in one go with taking it in, one import after the other.
-#[divan::bench(sample_count = 20)]
-fn reconcile_and_apply_10_000_rows_with_one_cell(bencher: Bencher<'_, '_>) {
+/// In a document that is open, one import after the other; taking it in is part of it.
+#[divan::bench(args = ["no draft", "a draft", "told of"])]
+fn follow_10_000_rows_with_one_cell(bencher: Bencher<'_, '_>, beside: &str) {
     let mut followed = Followed::filled(ROWS);
+    if beside != "no draft" {
+        followed.edit([7].into_iter());
+    }
+    followed.follow();
     let mut n = 0;
     bencher.bench_local(|| {
         n += 1;
         followed.cell(n % ROWS, 3, &format!("changed {n}"));
-        let changes = followed.reconcile().changes;
-        followed.base.apply_changes(changes)
+        let changes = followed.follow().changes;
+        assert_eq!(changes.len(), 1);
+        (beside == "told of").then(|| followed.tracker.notice(&followed.base, &changes[0]).unwrap())
     });
+}
+
+#[divan::bench]
+fn follow_10_000_rows_with_nothing(bencher: Bencher<'_, '_>) {
+    let mut followed = Followed::filled(ROWS);
+    followed.follow();
+    bencher.bench_local(|| assert!(followed.follow().changes.is_empty()));
+}
+
+/// What a node reads of an open document after somebody's edit.
+#[divan::bench]
+fn read_10_000_rows_after_an_edit(bencher: Bencher<'_, '_>) {
+    let mut followed = Followed::filled(ROWS);
+    followed.follow();
+    let mut n = 0;
+    bencher.bench_local(|| {
+        n += 1;
+        let value = serde_json::json!({"jobs": {key(n % ROWS): {"column_0": format!("mine {n}")}}});
+        let edits = edits_of(&Layout::of(&followed.shape), &followed.base.content(), &value.into()).unwrap();
+        followed.base.transact(&person(), |doc| edit(doc, &edits)).unwrap();
+        followed.tracker.reading(&followed.base)
+    });
+}
+
+#[divan::bench(sample_count = 20)]
+fn plan_in_10_000_open_rows(bencher: Bencher<'_, '_>) {
+    let mut followed = Followed::filled(ROWS);
+    followed.follow();
+    followed.cell(5_000, 3, "changed");
+    let source = Source { keypair: &followed.keypair, shape: &followed.shape, document: NAME };
+    bencher.bench_local(|| followed.tracker.plan(&followed.base, source, &followed.rows, false).unwrap());
 }
 
 #[divan::bench(sample_count = 20)]
@@ -274,7 +319,7 @@ fn reconcile_a_text_of_1_mb_with_20_edits(bencher: Bencher<'_, '_>) {
     let changes = followed.reconcile().changes;
     let _ = followed.base.apply_changes(changes);
     followed.cell(3, COLUMNS - 1, &long(1_600, "another one"));
-    assert_eq!(followed.reconcile().ops, 40);
+    assert_eq!(followed.reconcile().ops, 20);
     bencher.bench_local(|| followed.reconcile());
 }
 

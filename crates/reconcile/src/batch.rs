@@ -9,12 +9,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::apply::{Hand, apply};
 use crate::diff::{Edit, diff};
-use crate::layout::{BATCH, Layout, VERSION};
+use crate::layout::{BATCH, Layout, OWNED, VERSION};
 use crate::mapping::Mode;
 use crate::path::Path;
 use crate::rows::Rows;
 use crate::schema::Shape;
 use crate::text::{Splice, splices};
+use crate::tracker::Tracker;
 
 /// Edits of one change take about as many bytes at most; a row is never cut.
 const PART_BYTES: usize = 1 << 20;
@@ -104,7 +105,8 @@ pub fn version_of(content: &JsonValue) -> Option<i64> {
 /// Makes the changes by which a document follows rows. It is not changed; apply them to it as it is now.
 ///
 /// In a merge they are authored at the tracking ref, so that any node that has the same rows makes the same bytes; in a
-/// mirror at the heads of this replica. Where nothing changed in the database there is no change. O(document).
+/// mirror at the heads of this replica. Where nothing changed in the database there is no change. O(document); with a
+/// [`Tracker`] O(rows).
 ///
 /// # Errors
 /// [`ReconcileError`]; with `accepts_older` never [`ReconcileError::Older`].
@@ -114,50 +116,164 @@ pub fn reconcile(
     rows: &Rows,
     accepts_older: bool,
 ) -> Result<Reconciled, ReconcileError> {
-    let layout = Layout::of(source.shape);
-    let tracked = tracking_ref(base, source.keypair);
-    let author = base.author_at(&tracked, source.keypair.author())?;
-    let content = author.doc.view();
-    if let (Some(known), Some(found)) = (newest(base, &tracked, &content), rows.version)
-        && found < known
-        && !accepts_older
-    {
-        return Err(ReconcileError::Older { found, known });
-    }
-    let edits = diff(source.shape, &layout, &content, rows);
-    if edits.is_empty() {
-        return Ok(Reconciled { heads: tracked, ..Reconciled::default() });
-    }
-    if layout.mode == Mode::Merge || tracked.is_empty() {
-        let apart = numbers_apart(&tracked, &layout, rows);
-        return author_edits(author, source, &layout, edits, (tracked.is_empty(), apart));
-    }
-    let live = base.doc.view();
-    let heads = base.heads();
-    let author = base.author_at(&heads, source.keypair.author())?;
-    let to_do = diff(source.shape, &layout, &live, rows);
-    let dropped = to_do.iter().filter_map(|edit| dropped_by(edit, &edits)).collect();
-    if to_do.is_empty() {
-        // People had done the same: the document says that it equals the rows.
-        let changes = save_mark(base, source, &heads, rows.version)?;
-        let heads = changes.iter().map(Change::digest).collect();
-        let (ops, bytes) = sizes(&changes);
-        return Ok(Reconciled { edits, changes, heads, dropped, ops, bytes });
-    }
-    let apart = numbers_apart(&heads, &layout, rows);
-    let mut reconciled = author_edits(author, source, &layout, to_do, (false, apart))?;
-    reconciled.dropped = dropped;
-    reconciled.edits = edits;
-    Ok(reconciled)
+    Tracker::default().reconcile(base, source, rows, accepts_older)
 }
 
-/// The newest version that a document has followed: of several batches on one base each has its own.
-fn newest(base: &BaseCrdt<JsonCrdt>, tracked: &[Digest], content: &JsonValue) -> Option<i64> {
-    if tracked.len() < 2 {
-        return version_of(content);
+/// What the database has changed since a document last equalled its rows.
+pub(crate) struct News {
+    pub(crate) layout: Layout,
+    pub(crate) tracked: Vec<Digest>,
+    pub(crate) edits: Vec<Edit>,
+    /// The rows are older than what the document has followed, and are accepted all the same.
+    pub(crate) is_older: bool,
+}
+
+impl Tracker {
+    /// As [`reconcile`], the same bytes. O(rows), and O(what has changed since).
+    ///
+    /// # Errors
+    /// As [`reconcile`].
+    pub fn reconcile(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        accepts_older: bool,
+    ) -> Result<Reconciled, ReconcileError> {
+        let news = self.news(base, source, rows, accepts_older)?;
+        self.sign(base, source, rows, news)
     }
-    let past = tracked.iter().filter_map(|head| base.at(&[*head]).ok());
-    past.filter_map(|past| version_of(&past.doc.view())).max()
+
+    /// What the database has changed since the tracking ref.
+    pub(crate) fn news(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        accepts_older: bool,
+    ) -> Result<News, ReconcileError> {
+        let layout = Layout::of(source.shape);
+        let tracked = tracking_ref(base, source.keypair);
+        let older = self.version(base).zip(rows.version).filter(|(known, found)| found < known);
+        if let Some((known, found)) = older.filter(|_| !accepts_older) {
+            return Err(ReconcileError::Older { found, known });
+        }
+        let content = self.content_at(base, &tracked, source.keypair.author())?;
+        let edits = diff(source.shape, &layout, &content, rows);
+        Ok(News { layout, tracked, edits, is_older: older.is_some() })
+    }
+
+    /// Signs what the database has changed.
+    pub(crate) fn sign(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        News { layout, tracked, edits, .. }: News,
+    ) -> Result<Reconciled, ReconcileError> {
+        if edits.is_empty() {
+            return Ok(Reconciled { heads: tracked, ..Reconciled::default() });
+        }
+        if layout.mode == Mode::Merge || tracked.is_empty() {
+            return self.author(base, source, (&layout, &tracked), edits);
+        }
+        let heads = base.heads();
+        let live = self.content_at(base, &heads, source.keypair.author())?;
+        let to_do = diff(source.shape, &layout, &live, rows);
+        drop(live);
+        let dropped = to_do.iter().filter_map(|edit| dropped_by(edit, &edits)).collect();
+        if to_do.is_empty() {
+            // People had done the same: the document says that it equals the rows.
+            let changes = self.mark(base, source, &heads, (rows.version, false))?;
+            let heads = changes.iter().map(Change::digest).collect();
+            let (ops, bytes) = sizes(&changes);
+            return Ok(Reconciled { edits, changes, heads, dropped, ops, bytes });
+        }
+        let reconciled = self.author(base, source, (&layout, &heads), to_do)?;
+        Ok(Reconciled { dropped, edits, ..reconciled })
+    }
+
+    /// Signs edits at some heads, in as many changes as their size needs.
+    pub(crate) fn author(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        (layout, heads): (&Layout, &[Digest]),
+        edits: Vec<Edit>,
+    ) -> Result<Reconciled, ReconcileError> {
+        let past = self.past(base, heads, source.keypair.author())?;
+        let before = past.content();
+        let authored = author_edits(past, source, layout, edits, heads);
+        match &authored {
+            Ok(authored) => self.was(heads.to_vec(), before, &authored.edits, &authored.changes),
+            // What it has claimed and not signed must not show in what it signs next.
+            Err(_) => self.forget(),
+        }
+        authored
+    }
+
+    /// As [`save_mark`], the same bytes. O(what has changed since).
+    ///
+    /// # Errors
+    /// As [`save_mark`].
+    pub fn save_mark(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        heads: &[Digest],
+        version: Option<i64>,
+    ) -> Result<Vec<Change>, ReconcileError> {
+        self.mark(base, source, heads, (version, true))
+    }
+
+    /// Says that the database equals the document at some heads, also in what the document owns where that was saved.
+    fn mark(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        heads: &[Digest],
+        (version, is_saved): (Option<i64>, bool),
+    ) -> Result<Vec<Change>, ReconcileError> {
+        let mut heads: Vec<Digest> = heads.to_vec();
+        heads.extend(tracking_ref(base, source.keypair));
+        heads.sort_unstable();
+        heads.dedup();
+        let past = self.past(base, &heads, source.keypair.author())?;
+        let before = past.content();
+        past.skip_op_numbers(apart(&heads, version.unwrap_or_default().to_le_bytes().as_slice()));
+        let version = version.filter(|version| version_of(&before) != Some(*version));
+        let is_noted = before.get(OWNED).is_some_and(|noted| *noted != JsonValue::Null);
+        let marked = mark(past, source.keypair, version, is_saved && is_noted);
+        match &marked {
+            Ok(mark) => self.was(heads, before, &[], mark),
+            Err(_) => self.forget(),
+        }
+        marked
+    }
+}
+
+fn mark(
+    author: &mut BaseCrdt<JsonCrdt>,
+    keypair: &Keypair,
+    version: Option<i64>,
+    clears_owned: bool,
+) -> Result<Vec<Change>, ReconcileError> {
+    if version.is_none() && !clears_owned {
+        return Ok(vec![author.save_mark(keypair)?]);
+    }
+    author.begin_as(Rank::Above);
+    let version = version.map(|version| Edit::Own(VERSION, JsonValue::Integer(version.into())));
+    let cleared = clears_owned.then_some(Edit::Own(OWNED, JsonValue::Null));
+    for edit in version.into_iter().chain(cleared) {
+        apply(&author.doc, &edit, &Hand::Person)?;
+    }
+    Ok(author.commit(keypair)?)
+}
+
+/// The version that a document had followed with a change of its source.
+pub(crate) fn tracked_version(base: &BaseCrdt<JsonCrdt>, change: Digest) -> Option<i64> {
+    let version = base.with_past(&[change], |past| past.doc.at(VERSION).map(|version| version.view()));
+    if let Ok(Some(JsonValue::Integer(version))) = version { version.try_into().ok() } else { None }
 }
 
 /// What a mirror's edit takes away from people: what it changes although the database did not, or although people had
@@ -179,7 +295,7 @@ fn dropped_by(edit: &Edit, by_database: &[Edit]) -> Option<Dropped> {
 }
 
 /// Says that the database equals the document at some heads: after a save. The heads need not have the source's last
-/// change: it is joined.
+/// change: it is joined. O(document); with a [`Tracker`] O(what has changed since).
 ///
 /// # Errors
 /// [`ReconcileError::Sign`]
@@ -189,30 +305,42 @@ pub fn save_mark(
     heads: &[Digest],
     version: Option<i64>,
 ) -> Result<Vec<Change>, ReconcileError> {
-    let mut heads: Vec<Digest> = heads.to_vec();
-    heads.extend(tracking_ref(base, source.keypair));
-    heads.sort_unstable();
-    heads.dedup();
-    let mut author = base.author_at(&heads, source.keypair.author())?;
-    author.skip_op_numbers(apart(&heads, &[&version.unwrap_or_default().to_le_bytes()]));
-    let version = version.filter(|version| version_of(&author.doc.view()) != Some(*version));
-    let Some(version) = version else { return Ok(vec![author.save_mark(source.keypair)?]) };
-    author.begin_as(Rank::Above);
-    let edit = Edit::Own(VERSION, JsonValue::Integer(version.into()));
-    apply(&author.doc, &edit, &Hand::Person)?;
-    Ok(author.commit(source.keypair)?)
+    Tracker::default().save_mark(base, source, heads, version)
 }
 
 /// How many op numbers a batch leaves out. Two nodes that have read different rows author on the same base with one key;
 /// each op is named by its number, so theirs must not have the same ones. Nodes that have read the same leave out the same.
-fn numbers_apart(heads: &[Digest], layout: &Layout, rows: &Rows) -> u64 {
-    apart(heads, &[layout.to_text().as_bytes(), &rows.digest().0])
+fn numbers_apart(heads: &[Digest], edits: &[Edit]) -> u64 {
+    let mut content = Vec::new();
+    edits.iter().for_each(|edit| write_down(edit, &mut content));
+    apart(heads, &content)
 }
 
-fn apart(heads: &[Digest], content: &[&[u8]]) -> u64 {
+/// An edit as bytes, the same on every node, and others for another edit.
+fn write_down(edit: &Edit, content: &mut Vec<u8>) {
+    let mut add = |part: &str| {
+        content.extend((part.len() as u64).to_le_bytes());
+        content.extend(part.as_bytes());
+    };
+    match edit {
+        Edit::Own(name, value) => ["own", name, &value.to_string()].map(&mut add),
+        Edit::AddList(name) => ["add", name, ""].map(&mut add),
+        Edit::DropList(name) => ["drop", name, ""].map(&mut add),
+        Edit::Insert { path, row } => {
+            ["insert", &path.to_string(), &JsonValue::Object(row.clone()).to_string()].map(&mut add)
+        }
+        Edit::Remove { path, .. } => ["remove", &path.to_string(), ""].map(&mut add),
+        Edit::Write { path, new, .. } => {
+            let new = new.as_ref().map(JsonValue::to_string).unwrap_or_default();
+            ["write", &path.to_string(), &new].map(&mut add)
+        }
+    };
+}
+
+fn apart(heads: &[Digest], content: &[u8]) -> u64 {
     let mut hasher = Sha256::new();
     heads.iter().for_each(|head| hasher.update(head.0));
-    content.iter().for_each(|part| hasher.update(part));
+    hasher.update(content);
     let hash: [u8; 32] = hasher.finalize().into();
     let number = hash.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
     number >> NUMBERS_KEPT
@@ -220,13 +348,14 @@ fn apart(heads: &[Digest], content: &[&[u8]]) -> u64 {
 
 /// Signs edits, in as many changes as their size needs.
 fn author_edits(
-    mut author: BaseCrdt<JsonCrdt>,
+    author: &mut BaseCrdt<JsonCrdt>,
     source: Source<'_>,
     layout: &Layout,
     edits: Vec<Edit>,
-    (is_first, numbers_apart): (bool, u64),
+    heads: &[Digest],
 ) -> Result<Reconciled, ReconcileError> {
-    author.skip_op_numbers(numbers_apart);
+    author.skip_op_numbers(numbers_apart(heads, &edits));
+    let is_first = heads.is_empty();
     let typed: Vec<Vec<Splice>> = edits.iter().map(splices_of).collect();
     let each: Vec<Size> = edits.iter().zip(&typed).map(|(edit, typed)| size_of(edit, typed)).collect();
     let parts = parts(&edits, &each);
@@ -249,12 +378,12 @@ fn author_edits(
         changes.extend(author.commit(source.keypair)?);
     }
     let (ops, bytes) = sizes(&changes);
-    let heads = tracking_ref(&author, source.keypair);
+    let heads = tracking_ref(author, source.keypair);
     Ok(Reconciled { edits, changes, heads, dropped: Vec::new(), ops, bytes })
 }
 
 /// How many ops changes have, and how many bytes they take, signatures included.
-fn sizes(changes: &[Change]) -> (usize, usize) {
+pub(crate) fn sizes(changes: &[Change]) -> (usize, usize) {
     let ops = changes.iter().map(Change::op_count).sum();
     (ops, changes.iter().map(|change| change.bytes().len() + change.signature().len()).sum())
 }
@@ -290,11 +419,16 @@ fn parts(edits: &[Edit], sizes: &[Size]) -> Vec<Range<usize>> {
     parts
 }
 
-fn row_of(edit: &Edit) -> Option<(&str, &str)> {
+/// Where an edit changes what people see.
+pub(crate) fn path_of(edit: &Edit) -> Option<&Path> {
     match edit {
-        Edit::Write { path, .. } | Edit::Insert { path, .. } | Edit::Remove { path, .. } => path.row(),
+        Edit::Write { path, .. } | Edit::Insert { path, .. } | Edit::Remove { path, .. } => Some(path),
         Edit::AddList(_) | Edit::DropList(_) | Edit::Own(..) => None,
     }
+}
+
+fn row_of(edit: &Edit) -> Option<(&str, &str)> {
+    path_of(edit)?.row()
 }
 
 /// What changes in a text that is merged by character.

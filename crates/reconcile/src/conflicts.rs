@@ -13,11 +13,10 @@ use crate::diff::Edit;
 use crate::layout::{Layout, OWN, SEEN};
 use crate::mapping::Policy;
 use crate::path::Path;
-use crate::unsaved::at;
 
 mod lost_rows;
 
-use self::lost_rows::LostRows;
+use self::lost_rows::{LostRows, row_followed};
 
 /// Two sides of one field or row.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,10 +141,9 @@ fn row_conflicts(
         for (row, by) in rows.into_iter().filter(|(row, _)| Some(row) != shown.as_ref()) {
             add(ConflictKind::Deleted, shown.clone(), Some(row), true, by);
         }
-    } else if let (Some(edit), Some(source)) = (lost().next(), source) {
+    } else if let Some(edit) = lost().next() {
         // What the database changed gives way to somebody's deletion.
-        let followed = base.at(&base.last_of(&source)).ok();
-        let theirs = followed.and_then(|followed| at(&followed.doc.view(), &path).cloned());
+        let theirs = row_followed(base, &path);
         if theirs.is_some() && theirs != shown {
             add(ConflictKind::Revived, theirs, shown, false, edit);
         }

@@ -20,6 +20,8 @@
 )]
 
 mod fixture;
+mod moving;
+mod one_to_one;
 mod outbox;
 mod reading;
 mod saving;
@@ -71,7 +73,7 @@ pub trait Ground {
 /// # Panics
 /// If the backend breaks the contract.
 pub fn check(make: impl Fn(&str) -> Box<dyn Ground>) {
-    let checks = [reading::CHECKS, outbox::CHECKS, saving::CHECKS];
+    let checks = [reading::CHECKS, outbox::CHECKS, saving::CHECKS, moving::CHECKS, one_to_one::CHECKS];
     for (name, check) in checks.into_iter().flatten() {
         // Named before it runs: a panic inside says only what went wrong.
         println!("{name}");

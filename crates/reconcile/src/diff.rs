@@ -8,8 +8,9 @@ use std::iter::Peekable;
 
 use bft_json_crdt::JsonValue;
 
-use crate::layout::{GONE, LAYOUT, Layout, OWN, VERSION};
-use crate::mapping::Policy;
+use crate::layout::{GONE, LAYOUT, Layout, OWN, OWNED, VERSION};
+use crate::mapping::{Mode, Policy};
+use crate::owned::{Owned, owned, to_text};
 use crate::path::Path;
 use crate::rows::{Row, Rows};
 use crate::schema::{FieldShape, Shape, TableShape};
@@ -72,7 +73,7 @@ pub fn diff(shape: &Shape, layout: &Layout, base: &JsonValue, rows: &Rows) -> Ve
         return if members(base).is_some_and(|members| !members.is_empty()) { edits } else { Vec::new() };
     }
     let was = if has_layout { None } else { Layout::in_content(base) };
-    let mut differ = Differ { layout, was, edits };
+    let mut differ = Differ { layout, was, edits, owned: Owned::new() };
     let deleted_at = layout.soft_delete.as_ref().and_then(|field| shape.root.field(field));
     let deleted = deleted_at.and_then(|at| rows.root.as_ref()?.get(at)).filter(|at| **at != JsonValue::Null);
     if let Some(deleted) = deleted {
@@ -84,6 +85,7 @@ pub fn diff(shape: &Shape, layout: &Layout, base: &JsonValue, rows: &Rows) -> Ve
         for ((list, table), rows_of) in (0..).zip(&shape.lists).zip(&rows.lists) {
             differ.list(list, table, base.get(&table.table), rows_of, rows);
         }
+        differ.note_owned(shape, base, rows);
     }
     if !differ.edits.is_empty()
         && let Some(version) = rows.version.map(|version| JsonValue::Integer(version.into()))
@@ -99,6 +101,8 @@ struct Differ<'a> {
     /// What the document was so far, where that is something else.
     was: Option<Layout>,
     edits: Vec<Edit>,
+    /// What the rows have where the document owns a field and has something else.
+    owned: Owned,
 }
 
 impl Differ<'_> {
@@ -192,8 +196,12 @@ impl Differ<'_> {
                 }
                 (Some((name, old)), Some((_, (field, new)))) => {
                     // The document's own are compared when it is saved.
+                    let is_other = !field.layout().is_same(old, new);
                     let is_owned = field.policy == Policy::DocOwned;
-                    let differs = !is_owned && !field.layout().is_same(old, new);
+                    if is_other && is_owned && self.layout.mode == Mode::Mirror {
+                        self.owned.insert(Path::of_field(at, name), new.clone());
+                    }
+                    let differs = is_other && !is_owned;
                     (differs || self.changes_kind(at, field, old)).then(|| {
                         let new = if differs { new } else { old };
                         (name, Some(old), Some(field.layout().content(new.clone())))
@@ -210,6 +218,30 @@ impl Differ<'_> {
 }
 
 impl Differ<'_> {
+    /// Notes what the rows of a mirror have where the document owns a field. Of rows that cannot be read it stays noted.
+    fn note_owned(&mut self, shape: &Shape, base: &JsonValue, rows: &Rows) {
+        if self.layout.mode != Mode::Mirror {
+            return;
+        }
+        let known = owned(self.layout, base);
+        for (place, value) in &known {
+            let is_unread = match place.row() {
+                None => rows.root.is_none(),
+                Some((list, key)) => {
+                    let list = shape.lists.iter().position(|table| table.table == list);
+                    list.is_some() && rows.is_bad(list, key)
+                }
+            };
+            if is_unread {
+                self.owned.insert(place.clone(), value.clone());
+            }
+        }
+        let text = to_text(&self.owned);
+        if text != to_text(&known) {
+            self.edits.push(Edit::Own(OWNED, JsonValue::String(text)));
+        }
+    }
+
     /// Whether a string is to be merged by character from now on, or no longer: that is another kind of value.
     fn changes_kind(&self, at: Option<(&str, &str)>, field: &FieldShape, value: &JsonValue) -> bool {
         let Some(was) = self.was.as_ref().filter(|_| matches!(value, JsonValue::String(_))) else {
@@ -225,9 +257,9 @@ fn members(value: &JsonValue) -> Option<&BTreeMap<String, JsonValue>> {
 }
 
 /// The next of two ascending sequences, or of both where the names are equal.
-type Pair<'a, A, B> = (Option<(&'a String, A)>, Option<(&'a String, B)>);
+pub(crate) type Pair<'a, A, B> = (Option<(&'a String, A)>, Option<(&'a String, B)>);
 
-fn next_of<'a, A, B>(
+pub(crate) fn next_of<'a, A, B>(
     was: &mut Peekable<impl Iterator<Item = (&'a String, A)>>,
     is: &mut Peekable<impl Iterator<Item = (&'a String, B)>>,
 ) -> Option<Pair<'a, A, B>> {

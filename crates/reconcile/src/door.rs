@@ -10,12 +10,24 @@
 //!    │                 ▼                       ▼
 //!    └──────────── (refused)   closed ◄──── closing ──── enter: waits for the end, then opens anew
 //! ```
+//!
+//! A document that only [`Role::System`] was in is closed at once, so that work on many documents does not keep them open.
+//! No more documents than a bound are not closed; whoever would open one more waits for a place, for some time.
 
 use std::collections::{BTreeMap, VecDeque};
 
 /// Names somebody who wants to enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Visitor(pub u64);
+
+/// As what somebody enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Somebody who may come back soon: behind the last the document stays open for a while.
+    Person,
+    /// A run, or a look, that is over when it is over.
+    System,
+}
 
 /// How often a document has been opened; a handle of an earlier opening reaches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,13 +42,15 @@ pub struct DoorSettings {
     pub close_ms: u64,
     /// Most documents at a time that are not closed.
     pub open_max: usize,
-    /// Most visitors that wait for one document to open.
+    /// Most visitors that wait for one document to open, and for a place.
     pub waiting_max: usize,
+    /// How long they wait for a place, where so many documents are open as may be.
+    pub place_ms: u64,
 }
 
 impl Default for DoorSettings {
     fn default() -> Self {
-        Self { linger_ms: 5_000, close_ms: 10_000, open_max: 1_024, waiting_max: 1_024 }
+        Self { linger_ms: 5_000, close_ms: 10_000, open_max: 1_024, waiting_max: 1_024, place_ms: 5_000 }
     }
 }
 
@@ -44,7 +58,7 @@ impl Default for DoorSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DoorInput<Id> {
     /// Somebody wants to enter.
-    Enter(Id, Visitor),
+    Enter(Id, Visitor, Role),
     /// Somebody no longer waits, or leaves.
     Leave(Id, Visitor),
     /// The document has been opened.
@@ -106,9 +120,34 @@ pub enum DoorError {
 
 #[derive(Debug)]
 enum Door {
-    Opening { generation: Generation, waiting: Vec<Visitor> },
-    Open { generation: Generation, inside: Vec<Visitor>, empty_since: u64 },
-    Closing { generation: Generation, since: u64, waiting: Vec<Visitor>, is_stuck: bool },
+    /// Those who came as [`Role::Person`] have it linger.
+    Opening {
+        generation: Generation,
+        waiting: Vec<Visitor>,
+        lingers: bool,
+    },
+    Open {
+        generation: Generation,
+        inside: Vec<Visitor>,
+        empty_since: u64,
+        lingers: bool,
+    },
+    Closing {
+        generation: Generation,
+        since: u64,
+        waiting: Vec<Visitor>,
+        lingers: bool,
+        is_stuck: bool,
+    },
+}
+
+/// Somebody who waits for a place.
+#[derive(Debug)]
+struct Queued<Id> {
+    id: Id,
+    visitor: Visitor,
+    role: Role,
+    until: u64,
 }
 
 /// The doors of all documents of a node.
@@ -116,6 +155,8 @@ enum Door {
 pub struct Doors<Id> {
     settings: DoorSettings,
     doors: BTreeMap<Id, Door>,
+    /// The first has waited longest.
+    queue: VecDeque<Queued<Id>>,
     generations: u64,
     is_stopping: bool,
     effects: VecDeque<DoorEffect<Id>>,
@@ -128,6 +169,7 @@ impl<Id: Clone + Ord> Doors<Id> {
         Self {
             settings,
             doors: BTreeMap::new(),
+            queue: VecDeque::new(),
             generations: 0,
             is_stopping: false,
             effects: VecDeque::new(),
@@ -137,7 +179,7 @@ impl<Id: Clone + Ord> Doors<Id> {
     /// Takes one input.
     pub fn handle(&mut self, now_ms: u64, input: DoorInput<Id>) {
         match input {
-            DoorInput::Enter(id, visitor) => self.enter(now_ms, id, visitor),
+            DoorInput::Enter(id, visitor, role) => self.come(now_ms, id, visitor, role),
             DoorInput::Leave(id, visitor) => self.leave(now_ms, &id, visitor),
             DoorInput::Opened(id, generation) => self.opened(now_ms, id, generation),
             DoorInput::Failed(id, generation, reason) => self.failed(&id, generation, &reason),
@@ -146,6 +188,7 @@ impl<Id: Clone + Ord> Doors<Id> {
             DoorInput::Stop => self.is_stopping = true,
         }
         self.tick(now_ms);
+        self.give_places(now_ms);
     }
 
     /// Returns what is to be done next.
@@ -157,13 +200,14 @@ impl<Id: Clone + Ord> Doors<Id> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let due = |door: &Door| match door {
-            Door::Open { inside, empty_since, .. } if inside.is_empty() => {
-                Some(empty_since + self.settings.linger_ms)
+            Door::Open { inside, empty_since, lingers, .. } if inside.is_empty() => {
+                Some(empty_since + self.linger_ms(*lingers))
             }
             Door::Closing { since, is_stuck: false, .. } => Some(since + self.settings.close_ms),
             Door::Opening { .. } | Door::Open { .. } | Door::Closing { .. } => None,
         };
-        self.doors.values().filter_map(due).min()
+        let queued = self.queue.front().map(|queued| queued.until);
+        self.doors.values().filter_map(due).chain(queued).min()
     }
 
     /// Returns whether a handle of some opening still reaches the document.
@@ -184,38 +228,85 @@ impl<Id: Clone + Ord> Doors<Id> {
         self.doors.is_empty()
     }
 
-    fn enter(&mut self, now_ms: u64, id: Id, visitor: Visitor) {
+    fn linger_ms(&self, lingers: bool) -> u64 {
+        if lingers { self.settings.linger_ms } else { 0 }
+    }
+
+    fn come(&mut self, now_ms: u64, id: Id, visitor: Visitor, role: Role) {
         if self.is_stopping {
             return self.refuse(visitor, DoorError::Stopping);
         }
-        let (waiting_max, close_ms) = (self.settings.waiting_max, self.settings.close_ms);
-        let is_new = !self.doors.contains_key(&id);
-        if is_new && self.doors.len() >= self.settings.open_max && !self.close_idle(now_ms) {
+        if self.doors.contains_key(&id) || (self.queue.is_empty() && self.has_place()) {
+            return self.enter(id, visitor, role);
+        }
+        if self.queue.len() >= self.settings.waiting_max {
             return self.refuse(visitor, DoorError::TooMany { open_max: self.settings.open_max });
         }
+        self.queue.push_back(Queued { id, visitor, role, until: now_ms + self.settings.place_ms });
+    }
+
+    fn has_place(&self) -> bool {
+        self.doors.len() < self.settings.open_max
+    }
+
+    fn enter(&mut self, id: Id, visitor: Visitor, role: Role) {
+        let (waiting_max, close_ms) = (self.settings.waiting_max, self.settings.close_ms);
+        let stays = role == Role::Person;
         let refusal = match self.doors.get_mut(&id) {
-            Some(Door::Open { generation, inside, .. }) => {
+            Some(Door::Open { generation, inside, lingers, .. }) => {
                 inside.push(visitor);
+                *lingers |= stays;
                 let generation = *generation;
                 return self.effects.push_back(DoorEffect::Admit(visitor, id, generation));
             }
             Some(Door::Closing { is_stuck: true, .. }) => DoorError::Stuck { ms: close_ms },
-            Some(Door::Opening { waiting, .. } | Door::Closing { waiting, .. }) => {
+            Some(Door::Opening { waiting, lingers, .. } | Door::Closing { waiting, lingers, .. }) => {
                 if waiting.len() < waiting_max {
+                    *lingers |= stays;
                     return waiting.push(visitor);
                 }
                 DoorError::Crowded { waiting_max }
             }
-            None => return self.open(id, vec![visitor]),
+            None => return self.open(id, vec![visitor], stays),
         };
         self.refuse(visitor, refusal);
     }
 
-    fn open(&mut self, id: Id, waiting: Vec<Visitor>) {
+    fn open(&mut self, id: Id, waiting: Vec<Visitor>, lingers: bool) {
         self.generations += 1;
         let generation = Generation(self.generations);
-        self.doors.insert(id.clone(), Door::Opening { generation, waiting });
+        self.doors.insert(id.clone(), Door::Opening { generation, waiting, lingers });
         self.effects.push_back(DoorEffect::Open(id, generation));
+    }
+
+    /// Lets in who waits for a place, as far as there are any, closes what nobody uses for the others, and tells those that
+    /// have waited long enough.
+    fn give_places(&mut self, now_ms: u64) {
+        let open_max = self.settings.open_max;
+        while let Some(first) = self.queue.front() {
+            let is_late = now_ms >= first.until;
+            if !self.is_stopping && !is_late && !self.has_place() && !self.doors.contains_key(&first.id) {
+                break;
+            }
+            let Some(Queued { id, visitor, role, .. }) = self.queue.pop_front() else { break };
+            if self.is_stopping {
+                self.refuse(visitor, DoorError::Stopping);
+            } else if self.has_place() || self.doors.contains_key(&id) {
+                self.enter(id, visitor, role);
+            } else {
+                self.refuse(visitor, DoorError::TooMany { open_max });
+            }
+        }
+        if self.queue.is_empty() {
+            return;
+        }
+        let leaves = |door: &&Door| matches!(door, Door::Closing { waiting, is_stuck: false, .. } if waiting.is_empty());
+        let leaving = self.doors.values().filter(leaves).count();
+        for _ in leaving..self.queue.len() {
+            if !self.close_idle(now_ms) {
+                break;
+            }
+        }
     }
 
     /// Closes the document that nobody has been in for the longest time; returns whether there is one.
@@ -232,12 +323,14 @@ impl<Id: Clone + Ord> Doors<Id> {
     fn close(&mut self, now_ms: u64, id: &Id) {
         let Some(Door::Open { generation, .. }) = self.doors.get(id) else { return };
         let generation = *generation;
-        let closing = Door::Closing { generation, since: now_ms, waiting: Vec::new(), is_stuck: false };
+        let waiting = Vec::new();
+        let closing = Door::Closing { generation, since: now_ms, waiting, lingers: false, is_stuck: false };
         self.doors.insert(id.clone(), closing);
         self.effects.push_back(DoorEffect::Close(id.clone(), generation));
     }
 
     fn leave(&mut self, now_ms: u64, id: &Id, visitor: Visitor) {
+        self.queue.retain(|queued| queued.visitor != visitor);
         match self.doors.get_mut(id) {
             Some(Door::Opening { waiting, .. } | Door::Closing { waiting, .. }) => {
                 waiting.retain(|other| *other != visitor);
@@ -253,7 +346,8 @@ impl<Id: Clone + Ord> Doors<Id> {
     }
 
     fn opened(&mut self, now_ms: u64, id: Id, opened: Generation) {
-        let Some(Door::Opening { generation, waiting }) = self.doors.get_mut(&id) else { return };
+        let Some(Door::Opening { generation, waiting, lingers }) = self.doors.get_mut(&id) else { return };
+        let lingers = *lingers;
         if *generation != opened {
             return;
         }
@@ -261,11 +355,11 @@ impl<Id: Clone + Ord> Doors<Id> {
         for visitor in &inside {
             self.effects.push_back(DoorEffect::Admit(*visitor, id.clone(), opened));
         }
-        self.doors.insert(id, Door::Open { generation: opened, inside, empty_since: now_ms });
+        self.doors.insert(id, Door::Open { generation: opened, inside, empty_since: now_ms, lingers });
     }
 
     fn failed(&mut self, id: &Id, failed: Generation, reason: &str) {
-        let Some(Door::Opening { generation, waiting }) = self.doors.get_mut(id) else { return };
+        let Some(Door::Opening { generation, waiting, .. }) = self.doors.get_mut(id) else { return };
         if *generation != failed {
             return;
         }
@@ -276,25 +370,27 @@ impl<Id: Clone + Ord> Doors<Id> {
     }
 
     fn closed(&mut self, id: Id, closed: Generation) {
-        let Some(Door::Closing { generation, waiting, .. }) = self.doors.get_mut(&id) else { return };
+        let Some(Door::Closing { generation, waiting, lingers, .. }) = self.doors.get_mut(&id) else {
+            return;
+        };
         if *generation != closed {
             return;
         }
+        let lingers = *lingers;
         let waiting = std::mem::take(waiting);
         self.doors.remove(&id);
         if self.is_stopping {
             waiting.into_iter().for_each(|visitor| self.refuse(visitor, DoorError::Stopping));
         } else if !waiting.is_empty() {
-            self.open(id, waiting);
+            self.open(id, waiting, lingers);
         }
     }
 
     fn tick(&mut self, now_ms: u64) {
-        let (linger_ms, close_ms) = (self.settings.linger_ms, self.settings.close_ms);
-        let is_stopping = self.is_stopping;
+        let (is_stopping, close_ms) = (self.is_stopping, self.settings.close_ms);
         let is_due = |door: &Door| match door {
-            Door::Open { inside, empty_since, .. } => {
-                inside.is_empty() && (is_stopping || now_ms >= empty_since + linger_ms)
+            Door::Open { inside, empty_since, lingers, .. } => {
+                inside.is_empty() && (is_stopping || now_ms >= empty_since + self.linger_ms(*lingers))
             }
             Door::Opening { .. } | Door::Closing { .. } => false,
         };
@@ -303,7 +399,7 @@ impl<Id: Clone + Ord> Doors<Id> {
         due.iter().for_each(|id| self.close(now_ms, id));
         let mut refused = Vec::new();
         for (id, door) in &mut self.doors {
-            if let Door::Closing { generation, since, waiting, is_stuck } = door
+            if let Door::Closing { generation, since, waiting, is_stuck, .. } = door
                 && !*is_stuck
                 && now_ms >= *since + close_ms
             {

@@ -2,6 +2,8 @@
 //!
 //! A machine without IO: [`Follower::handle`] takes what happened, [`Follower::poll_effect`] says what is to be done. A feed
 //! only says that a root is dirty; the rows are read when it is run, so a run that begins after the last word has seen all.
+//!
+//! What somebody has open is run first, whatever else waits; then what is stored; then a few roots that nobody has opened.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,8 +20,12 @@ pub struct FollowSettings {
     pub retry_max_ms: u64,
     /// Most roots that are run at a time.
     pub runs_max: usize,
-    /// Most roots that wait; with more, the source is scanned instead.
+    /// More that are run at a time where their documents are open.
+    pub open_runs: usize,
+    /// Most roots that wait; with more, the source is scanned instead. Those whose documents are open always may.
     pub waiting_max: usize,
+    /// Most roots that nobody has opened that wait; more are left out.
+    pub births_max: usize,
 }
 
 impl Default for FollowSettings {
@@ -30,16 +36,29 @@ impl Default for FollowSettings {
             retry_ms: 250,
             retry_max_ms: 30_000,
             runs_max: 4,
+            open_runs: 2,
             waiting_max: 65_536,
+            births_max: 1_000,
         }
     }
+}
+
+/// How near somebody is to a root's document. The first is run first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It is open.
+    Open,
+    /// It has been opened, here or at a peer.
+    Stored,
+    /// Nobody has opened it yet. Whoever does gets the rows as they are then, so that nothing is lost by not running it.
+    Unborn,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowInput {
-    /// A feed names a root.
-    Dirty(String),
+    /// A feed names a root, whose document stands so at this moment.
+    Dirty(String, Standing),
     /// A run has ended.
     Done(String),
     /// A run has failed, and is to be tried again.
@@ -61,6 +80,8 @@ pub enum FollowEffect {
     Run(String),
     /// Roots were named that nobody remembers: scan.
     Scan,
+    /// Roots that nobody has opened are left out from here on, since too many wait. Said once, until none waits any more.
+    LeaveOut,
     /// A run failed and is tried again after so many milliseconds.
     RetryIn(String, u64),
 }
@@ -76,6 +97,14 @@ struct Root {
     is_running: bool,
     /// It was named again while it runs.
     is_named_again: bool,
+    standing: Standing,
+}
+
+impl Root {
+    /// Its place among those that do not run.
+    fn place(&self, name: &str) -> (Standing, u64, String) {
+        (self.standing, self.due, name.to_owned())
+    }
 }
 
 /// Decides for one source.
@@ -83,9 +112,13 @@ struct Root {
 pub struct Follower {
     settings: FollowSettings,
     roots: BTreeMap<String, Root>,
-    /// Those that do not run, by when they are due.
-    due: BTreeSet<(u64, String)>,
+    /// Those that do not run, in their order, by when they are due.
+    due: BTreeSet<(Standing, u64, String)>,
     running: usize,
+    /// How many there are that nobody has opened.
+    births: usize,
+    left_out: u64,
+    is_leaving_out: bool,
     is_paused: bool,
     effects: VecDeque<FollowEffect>,
 }
@@ -99,6 +132,9 @@ impl Follower {
             roots: BTreeMap::new(),
             due: BTreeSet::new(),
             running: 0,
+            births: 0,
+            left_out: 0,
+            is_leaving_out: false,
             is_paused: false,
             effects: VecDeque::new(),
         }
@@ -107,7 +143,7 @@ impl Follower {
     /// Takes one input.
     pub fn handle(&mut self, now_ms: u64, input: FollowInput) {
         match input {
-            FollowInput::Dirty(root) => self.dirty(now_ms, root),
+            FollowInput::Dirty(root, standing) => self.dirty(now_ms, root, standing),
             FollowInput::Done(root) => self.ended(now_ms, &root, None),
             FollowInput::Failed(root) => self.failed(now_ms, &root),
             FollowInput::GaveUp(root) => self.ended(now_ms, &root, None),
@@ -126,10 +162,12 @@ impl Follower {
     /// Returns when [`FollowInput::Tick`] is due at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        if self.is_paused || self.running >= self.settings.runs_max {
+        if self.is_paused {
             return None;
         }
-        self.due.first().map(|(due, _)| *due)
+        let may_run = |standing: &Standing| self.running < self.runs_max(*standing);
+        let firsts = STANDINGS.iter().filter(|standing| may_run(standing));
+        firsts.filter_map(|standing| self.first(*standing)).min()
     }
 
     /// Returns how long the oldest word of the feed has not been followed, in milliseconds.
@@ -144,6 +182,25 @@ impl Follower {
         self.roots.len()
     }
 
+    /// Returns whether one more root may wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.roots.len() < self.settings.waiting_max
+    }
+
+    /// Returns how many more roots that nobody has opened may wait.
+    #[must_use]
+    pub fn births_left(&self) -> usize {
+        let room = self.settings.waiting_max.saturating_sub(self.roots.len());
+        self.settings.births_max.saturating_sub(self.births).min(room)
+    }
+
+    /// Returns how often a root that nobody has opened was left out.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// Returns how many roots wait since a run of them failed.
     #[must_use]
     pub fn failing(&self) -> usize {
@@ -156,25 +213,53 @@ impl Follower {
         self.is_paused
     }
 
-    fn dirty(&mut self, now_ms: u64, root: String) {
-        let settings = &self.settings;
-        if !self.roots.contains_key(&root) && self.roots.len() >= settings.waiting_max {
-            if !self.effects.contains(&FollowEffect::Scan) {
-                self.effects.push_back(FollowEffect::Scan);
-            }
+    fn dirty(&mut self, now_ms: u64, root: String, standing: Standing) {
+        if !self.roots.contains_key(&root) && !self.lets_in(standing) {
             return;
         }
+        let settings = &self.settings;
         let due = now_ms + settings.gather_ms;
-        let new = Root { named: now_ms, due, failures: 0, is_running: false, is_named_again: false };
-        let known = self.roots.entry(root.clone()).or_insert(new);
+        let known = self.roots.entry(root.clone()).or_insert_with(|| {
+            self.births += usize::from(standing == Standing::Unborn);
+            Root { named: now_ms, due, failures: 0, is_running: false, is_named_again: false, standing }
+        });
+        self.due.remove(&known.place(&root));
+        self.births += usize::from(standing == Standing::Unborn);
+        self.births -= usize::from(known.standing == Standing::Unborn);
+        known.standing = standing;
         if known.is_running {
             known.is_named_again = true;
-        } else if known.failures == 0 {
-            self.due.remove(&(known.due, root.clone()));
-            known.due = due.min(known.named + settings.gather_max_ms);
-            self.due.insert((known.due, root));
+            return;
         }
         // One that failed waits for its next try.
+        if known.failures == 0 {
+            known.due = due.min(known.named + settings.gather_max_ms);
+        }
+        self.due.insert(known.place(&root));
+    }
+
+    /// Whether one more root may wait; what else is to be done about it is said.
+    fn lets_in(&mut self, standing: Standing) -> bool {
+        match standing {
+            Standing::Open => true,
+            Standing::Stored => {
+                let has_room = self.has_room();
+                if !has_room && !self.effects.contains(&FollowEffect::Scan) {
+                    self.effects.push_back(FollowEffect::Scan);
+                }
+                has_room
+            }
+            Standing::Unborn => {
+                let has_room = self.births_left() > 0;
+                if !has_room {
+                    self.left_out += 1;
+                    if !std::mem::replace(&mut self.is_leaving_out, true) {
+                        self.effects.push_back(FollowEffect::LeaveOut);
+                    }
+                }
+                has_room
+            }
+        }
     }
 
     fn ended(&mut self, now_ms: u64, root: &str, retry: Option<(u64, u32)>) {
@@ -188,10 +273,12 @@ impl Follower {
             (known.named, known.failures) = (now_ms, 0);
             known.due = now_ms + self.settings.gather_ms;
         } else {
+            self.births -= usize::from(known.standing == Standing::Unborn);
+            self.is_leaving_out &= self.births > 0;
             self.roots.remove(root);
             return;
         }
-        self.due.insert((known.due, root.to_owned()));
+        self.due.insert(known.place(root));
     }
 
     fn failed(&mut self, now_ms: u64, root: &str) {
@@ -207,18 +294,44 @@ impl Follower {
         if self.is_paused {
             return;
         }
-        while self.running < self.settings.runs_max
-            && let Some((due, name)) = self.due.pop_first()
-        {
-            if due > now_ms {
-                self.due.insert((due, name));
-                return;
-            }
-            if let Some(root) = self.roots.get_mut(&name) {
-                root.is_running = true;
-                self.running += 1;
-                self.effects.push_back(FollowEffect::Run(name));
+        for standing in STANDINGS {
+            while self.running < self.runs_max(standing)
+                && self.first(standing).is_some_and(|due| due <= now_ms)
+                && let Some(name) = self.take_first(standing)
+            {
+                if let Some(root) = self.roots.get_mut(&name) {
+                    root.is_running = true;
+                    self.running += 1;
+                    self.effects.push_back(FollowEffect::Run(name));
+                }
             }
         }
     }
+
+    /// How many runs there may be beside one more of these.
+    fn runs_max(&self, standing: Standing) -> usize {
+        match standing {
+            Standing::Open => self.settings.runs_max + self.settings.open_runs,
+            Standing::Stored | Standing::Unborn => self.settings.runs_max,
+        }
+    }
+
+    /// When the first of these is due.
+    fn first(&self, standing: Standing) -> Option<u64> {
+        self.first_of(standing).map(|(_, due, _)| *due)
+    }
+
+    fn take_first(&mut self, standing: Standing) -> Option<String> {
+        let first = self.first_of(standing)?.clone();
+        self.due.remove(&first);
+        Some(first.2)
+    }
+
+    fn first_of(&self, standing: Standing) -> Option<&(Standing, u64, String)> {
+        let first = self.due.range((standing, 0, String::new())..).next();
+        first.filter(|(of, _, _)| *of == standing)
+    }
 }
+
+/// In the order in which they are run.
+const STANDINGS: [Standing; 3] = [Standing::Open, Standing::Stored, Standing::Unborn];

@@ -4,11 +4,11 @@
 //! { "name": …, "concurrency": …,              fields of the root row
 //!   "jobs": { "j1": { "name": …, "body": … } },   a list: rows by primary key
 //!   "$layout": "…",                            this, as JSON; the source's alone
-//!   "$version": 7, "$gone": true, "$batch": 2 }
+//!   "$version": 7, "$gone": true, "$batch": 2, "$owned": "…" }
 //! ```
 //!
 //! Names that begin with `$` are the document's own: the database's version at the last batch, that the root row is gone,
-//! and how many parts of a batch are still to come.
+//! how many parts of a batch are still to come, and of a mirror what the rows have in fields that the document owns.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +25,9 @@ pub(crate) const LAYOUT: &str = "$layout";
 pub(crate) const VERSION: &str = "$version";
 /// Is true when the root row is gone.
 pub(crate) const GONE: &str = "$gone";
+/// Holds what the rows of a mirror have in fields that the document owns, where it has something else: JSON, by path. A
+/// mirror's batch has seen what people did, so where it was signed does not tell.
+pub(crate) const OWNED: &str = "$owned";
 /// Holds how many parts of a batch are still to come.
 pub(crate) const BATCH: &str = "$batch";
 /// Is put into a row and removed again by somebody who says that it is right as it is.
@@ -37,6 +40,9 @@ pub(crate) const OWN: char = '$';
 pub struct Layout {
     /// What a database change does to edits that are not saved.
     pub mode: Mode,
+    /// How the source is called in the mapping; none in documents that were written before they had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// A root field that is not null where the row counts as deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soft_delete: Option<String>,
@@ -114,6 +120,7 @@ impl Layout {
         });
         Self {
             mode: shape.mapping.mode,
+            source: Some(shape.mapping.name.clone()),
             soft_delete: shape.mapping.root.soft_delete.clone(),
             fields: fields_of(&shape.root),
             lists: lists.collect(),
@@ -173,7 +180,9 @@ impl FieldLayout {
             (ColumnKind::Integer, JsonValue::Integer(n)) if i64::try_from(n).is_ok() => {
                 Ok(JsonValue::Integer(n))
             }
-            (ColumnKind::Integer, value) => Err(misfit("an integer of 64 bits", &value)),
+            (ColumnKind::Integer, value) => {
+                Err(Misfit::Type { needed: "an integer of 64 bits", found: what_number(&value) })
+            }
             (ColumnKind::Float | ColumnKind::Number, JsonValue::Number(x)) if x.is_finite() => {
                 Ok(JsonValue::Number(x))
             }
@@ -210,6 +219,18 @@ impl FieldLayout {
             | (ColumnKind::Float, JsonValue::Number(_), JsonValue::Integer(_)) => a.as_f64() == b.as_f64(),
             _ => a == b,
         }
+    }
+}
+
+/// What is wrong with a number that is no integer of 64 bits.
+fn what_number(value: &JsonValue) -> &'static str {
+    if let JsonValue::Integer(_) = value {
+        return "one with more";
+    }
+    match value.as_f64() {
+        Some(x) if x.fract() != 0.0 => "one with a fraction",
+        Some(_) => "one with a point or an exponent",
+        None => type_name(value),
     }
 }
 

@@ -17,12 +17,14 @@ mod conflicts;
 pub mod conformance;
 mod diff;
 pub mod door;
+mod elsewhere;
 pub mod follower;
 mod layout;
 pub mod limits;
 pub mod mapping;
 pub mod notes;
 mod notice;
+mod owned;
 mod patch;
 mod path;
 mod plan;
@@ -32,6 +34,7 @@ mod save;
 mod schema;
 pub mod source;
 mod text;
+mod tracker;
 mod unsaved;
 
 pub use batch::{
@@ -39,22 +42,25 @@ pub use batch::{
 };
 pub use conflicts::{Conflict, ConflictKind, Take, conflicts, resolve, resolve_as};
 pub use diff::{Edit, diff};
-pub use door::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Visitor};
-pub use follower::{FollowEffect, FollowInput, FollowSettings, Follower};
+pub use door::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Role, Visitor};
+pub use elsewhere::announced;
+pub use follower::{FollowEffect, FollowInput, FollowSettings, Follower, Standing};
 pub use layout::{FieldLayout, Layout, ListLayout, Misfit};
 pub use mapping::{BadDocumentName, DocumentName, Fields, ListTable, Mapping, Mode, Policy, RootTable};
 pub use notes::{Note, NoteError, NoteKind, NoteStore};
-pub use notice::{Notice, NoticeChange, Outcome, notice};
+pub use notice::{Notice, NoticeChange, Outcome, RootChange, notice};
+pub use owned::followed_at;
 pub use patch::{PatchError, edit, edits_of};
 pub use path::{BadPath, Path};
 pub use plan::{Plan, PlanEntry, plan};
 pub use reading::{Reading, read};
-pub use rows::{BadRow, Row, Rows, RowsBuilder, RowsDigest, TooLarge, check_key};
+pub use rows::{BadRow, Cell, Digested, Keep, Read, Row, Rows, RowsBuilder, RowsDigest, TooLarge, check_key};
 pub use save::{SavePlan, SaveProblem, dangling, plan_save};
 pub use schema::{Column, ColumnKind, FieldShape, MappingMistake, Schema, Shape, TableSchema, TableShape};
 pub use source::{
-    Continuity, OutboxPosition, OutboxRead, RowSource, SaveOutcome, SaveRequest, SourceError, Write,
+    Continuity, OutboxPosition, OutboxRead, RowSource, SaveOutcome, SaveRequest, Scanned, SourceError, Write,
     WriteAction,
 };
 pub use text::{Splice, rebase, splices};
+pub use tracker::Tracker;
 pub use unsaved::{Unsaved, UnsavedKind, at, unsaved, view};

@@ -12,3 +12,5 @@ pub const KEY_BYTES_MAX: usize = bft_json_crdt::limits::KEY_BYTES_MAX;
 pub const OUTBOX_ENTRIES_KEPT: u32 = 100_000;
 /// How long an outbox keeps an entry, in seconds: 7 days.
 pub const OUTBOX_AGE_MAX_S: u32 = 7 * 24 * 60 * 60;
+/// Most bytes that a document notes of what its rows have in fields that it owns: fields beyond do not count as unsaved.
+pub const OWNED_BYTES_MAX: usize = 256 << 10;

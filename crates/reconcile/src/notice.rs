@@ -7,11 +7,12 @@ use bft_json_crdt::{BaseCrdt, Change, Digest, JsonValue};
 
 use crate::batch::version_of;
 use crate::conflicts::{Conflict, ConflictKind, conflicts, path_of};
-use crate::layout::{BATCH, Layout};
+use crate::layout::{BATCH, GONE, LAYOUT, Layout, OWN, OWNED, VERSION};
 use crate::mapping::{Mode, Policy};
 use crate::path::Path;
-use crate::reading::read;
+use crate::reading::{Reading, read};
 use crate::text::splices;
+use crate::tracker::Tracker;
 use crate::unsaved::{Unsaved, UnsavedKind, at, unsaved};
 
 /// What became of something that the database changed.
@@ -71,12 +72,41 @@ pub struct Notice {
     pub from: Option<i64>,
     /// The version now.
     pub to: Option<i64>,
-    /// What the database changed; none where it was only said that document and database are equal.
+    /// What the database changed.
     pub changes: Vec<NoticeChange>,
+    /// Whether it was only said that document and database are equal, as after a save.
+    pub is_save: bool,
+    /// What became of the root row.
+    pub root: Option<RootChange>,
+    /// Whether the mapping is another one than before.
+    pub is_remapped: bool,
+    /// Whether rows changed and their version did not, since a writer does not raise it. What the database does in the
+    /// course of a save is not told from the first such batch after it, and counts as the save's.
+    pub version_stood_still: bool,
     /// How many places people have changed and not saved.
     pub unsaved_left: usize,
     /// The last change of the batch.
     pub digest: Digest,
+}
+
+/// What became of a root row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootChange {
+    /// It is gone, or counts as deleted.
+    Gone,
+    /// It is there again.
+    Back,
+}
+
+impl RootChange {
+    /// Returns what happened as it is shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Back => "back",
+        }
+    }
 }
 
 /// One thing that the database changed.
@@ -93,29 +123,63 @@ pub struct NoticeChange {
 }
 
 /// Returns what to tell of a change by the document's source: none for a part of a batch that is not its last, and for
-/// changes of anybody else. The document has it already. O(document).
+/// changes of anybody else. The document has it already. O(document); with a [`Tracker`] of the last batch O(rows).
 #[must_use]
 pub fn notice(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
-    if Some(change.author()) != base.source() {
-        return None;
+    Tracker::default().notice(base, change)
+}
+
+impl Tracker {
+    /// As [`notice`].
+    #[must_use]
+    pub fn notice(&mut self, base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
+        if Some(change.author()) != base.source() || left(base, change).is_some_and(|left| left != 0) {
+            return None;
+        }
+        let parts = parts(base, change);
+        // What the source had seen: the rows before, and in a mirror what people had done since.
+        let before_heads = heads_before(parts.last().unwrap_or(change));
+        let reading = self.reading(base);
+        let is_mirror = reading.layout.mode == Mode::Mirror;
+        let before = match self.before(&before_heads, change.digest(), is_mirror) {
+            Some(before) => before,
+            None => base.with_past(&before_heads, BaseCrdt::content).ok()?,
+        };
+        if reading.tracked == [change.digest()] {
+            return told(base, (&parts, change), &before, &reading);
+        }
+        // It is not the last word of the source.
+        let after = base.with_past(&[change.digest()], BaseCrdt::content).ok()?;
+        let layout = Layout::in_content(&after)?;
+        let content = read(&layout, &after, &base.content());
+        let reading = Reading { layout, tracked: vec![change.digest()], base: after, content };
+        told(base, (&parts, change), &before, &reading)
     }
-    if left(base, change).is_some_and(|left| left != 0) {
-        return None;
-    }
-    let after = base.at(&[change.digest()]).ok()?.doc.view();
-    let layout = Layout::in_content(&after)?;
-    let parts = parts(base, change);
+}
+
+/// What to tell of a batch, beside what was before and how the document is read with it.
+fn told(
+    base: &BaseCrdt<JsonCrdt>,
+    (parts, change): (&[Change], &Change),
+    before: &JsonValue,
+    reading: &Reading,
+) -> Option<Notice> {
+    let (layout, after, live) = (&reading.layout, &*reading.base, &*reading.content);
+    Layout::in_content(after)?;
     let first = parts.last().unwrap_or(change);
-    // What the source had seen: the rows before, and in a mirror what people had done since.
-    let before_heads: Vec<Digest> = first.prev().into_iter().chain(first.deps().iter().copied()).collect();
-    let before = base.at(&before_heads).ok()?.doc.view();
-    let live = read(&layout, &after, base.doc.view());
-    let edits_left = unsaved(&layout, &after, &live);
+    let edits_left = reading.unsaved();
     let open = conflicts(base);
     let mut changes: Vec<NoticeChange> = Vec::new();
     let mut seen = BTreeSet::new();
+    let (mut root, mut is_remapped) = (None, false);
     for part in parts.iter().rev() {
         for edit in base.effects(part) {
+            match (own_name(&edit), &edit.value) {
+                (Some(LAYOUT), _) => is_remapped = first.prev().is_some(),
+                (Some(GONE), Some(JsonValue::Bool(true))) => root = Some(RootChange::Gone),
+                (Some(GONE), _) => root = Some(RootChange::Back),
+                (_, _) => {}
+            }
             let Some(path) = path_of(&edit.path) else { continue };
             let is_list = layout.lists.contains_key(edit_name(&path));
             if (is_list && path.row().is_none()) || !seen.insert(path.clone()) {
@@ -127,8 +191,8 @@ pub fn notice(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
                 (EditKind::Type | EditKind::Cut, _) => UnsavedKind::Text,
                 _ => UnsavedKind::Set,
             };
-            let mut outcome = outcome(&layout, &path, &open, &edits_left);
-            let [before, after, live] = [&before, &after, &live].map(|content| at(content, &path));
+            let mut outcome = outcome(layout, &path, &open, &edits_left);
+            let [before, after, live] = [before, after, live].map(|content| at(content, &path));
             if outcome == Outcome::Merged && is_stranded([before, after, live]) {
                 outcome = Outcome::Stranded;
             }
@@ -136,10 +200,60 @@ pub fn notice(base: &BaseCrdt<JsonCrdt>, change: &Change) -> Option<Notice> {
             changes.push(NoticeChange { path, kind, outcome, before });
         }
     }
-    add_dropped(base, &layout, first, (&before, &after), &mut changes);
+    add_dropped(base, layout, first, (before, after), &mut changes);
     changes.sort_by(|a, b| a.path.cmp(&b.path));
-    let (from, to) = (version_of(&before), version_of(&after));
-    Some(Notice { from, to, changes, unsaved_left: edits_left.len(), digest: change.digest() })
+    let (from, to) = (version_of(before), version_of(after));
+    root = match root {
+        // It is back, and counts as deleted.
+        Some(RootChange::Back) if layout.is_deleted(after) => None,
+        Some(root) => Some(root),
+        None => deleted_softly(layout, &changes, after),
+    };
+    let is_save = is_save_mark(base, change);
+    let is_of_save = || {
+        let prev = first.prev().and_then(|prev| base.change(&prev));
+        prev.is_some_and(|prev| is_save_mark(base, &prev))
+    };
+    let has_changed = !changes.is_empty() && root.is_none() && !is_remapped;
+    Some(Notice {
+        version_stood_still: has_changed && from.is_some() && from == to && !is_of_save(),
+        from,
+        to,
+        changes,
+        is_save,
+        root,
+        is_remapped,
+        unsaved_left: edits_left.len(),
+        digest: change.digest(),
+    })
+}
+
+/// What became of a root row that is marked where it counts as deleted.
+fn deleted_softly(layout: &Layout, changes: &[NoticeChange], after: &JsonValue) -> Option<RootChange> {
+    let place = Path::Field(layout.soft_delete.clone()?);
+    let change = changes.iter().find(|change| change.path == place)?;
+    let is_set = |value: Option<&JsonValue>| value.is_some_and(|value| *value != JsonValue::Null);
+    match (is_set(change.before.as_ref()), is_set(at(after, &place))) {
+        (false, true) => Some(RootChange::Gone),
+        (true, false) => Some(RootChange::Back),
+        (false, false) | (true, true) => None,
+    }
+}
+
+/// Whether a change of the source says that document and rows are equal, and no more.
+fn is_save_mark(base: &BaseCrdt<JsonCrdt>, change: &Change) -> bool {
+    base.effects(change).iter().all(|edit| match (own_name(edit), &edit.value) {
+        (Some(VERSION), _) | (Some(OWNED), Some(JsonValue::Null)) => true,
+        (_, _) => false,
+    })
+}
+
+/// The name that a document keeps for itself and an edit writes.
+fn own_name(edit: &Edit) -> Option<&str> {
+    match edit.path.as_slice() {
+        [PathSegment::Key(name)] if name.starts_with(OWN) => Some(name),
+        _ => None,
+    }
 }
 
 /// Whether people's characters stand at a place of a text where the database has deleted some.
@@ -167,7 +281,7 @@ fn edit_name(path: &Path) -> &str {
 }
 
 /// The changes of a batch, the last one first.
-fn parts(base: &BaseCrdt<JsonCrdt>, last: &Change) -> Vec<Change> {
+pub(crate) fn parts(base: &BaseCrdt<JsonCrdt>, last: &Change) -> Vec<Change> {
     let mut parts = vec![last.clone()];
     if left(base, last).is_none() {
         return parts;
@@ -181,6 +295,13 @@ fn parts(base: &BaseCrdt<JsonCrdt>, last: &Change) -> Vec<Change> {
         parts.push(earlier);
     }
     parts
+}
+
+/// What the author of a change had seen, ascending.
+pub(crate) fn heads_before(change: &Change) -> Vec<Digest> {
+    let mut heads: Vec<Digest> = change.prev().into_iter().chain(change.deps().iter().copied()).collect();
+    heads.sort_unstable();
+    heads
 }
 
 /// How many changes a part of a batch says are still to come; none in a change that is a batch by itself. It is what the
@@ -232,8 +353,8 @@ fn add_dropped(
     changes: &mut Vec<NoticeChange>,
 ) {
     let Some(tracked) = first.prev().filter(|_| layout.mode == Mode::Mirror) else { return };
-    let Ok(rows) = base.at(&[tracked]) else { return };
-    for edit in unsaved(layout, &rows.doc.view(), before) {
+    let Ok(rows) = base.with_past(&[tracked], BaseCrdt::content) else { return };
+    for edit in unsaved(layout, &rows, before) {
         if at(after, &edit.path) == edit.document.as_ref() {
             continue;
         }

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bft_json_crdt::json_crdt::{JsonCrdt, SignError};
-use bft_json_crdt::{BaseCrdt, Digest, JsonValue};
+use bft_json_crdt::json_crdt::JsonCrdt;
+use bft_json_crdt::{BaseCrdt, JsonValue};
 
-use crate::batch::{ReconcileError, Reconciled, Source, reconcile, tracking_ref};
-use crate::diff::Edit;
+use crate::batch::{ReconcileError, Reconciled, Source, path_of, tracking_ref};
 use crate::layout::Layout;
 use crate::mapping::Policy;
-use crate::notice::{Outcome, notice};
+use crate::notice::Outcome;
 use crate::path::Path;
 use crate::reading::read;
 use crate::rows::Rows;
+use crate::tracker::Tracker;
 use crate::unsaved::at;
 
 /// What following the rows would do to a document.
@@ -49,51 +49,61 @@ impl Plan {
     }
 }
 
-/// Returns what [`reconcile`] would do, with what it would meet: it is done on a copy. The document is not changed.
-/// O(document).
+/// Returns what [`reconcile`](crate::reconcile) would do, with what it would meet: it is done on a copy. The document is not
+/// changed. O(document).
 ///
 /// # Errors
-/// As [`reconcile`].
+/// As [`reconcile`](crate::reconcile).
 pub fn plan(
     base: &BaseCrdt<JsonCrdt>,
     source: Source<'_>,
     rows: &Rows,
     accepts_older: bool,
 ) -> Result<Plan, ReconcileError> {
-    let reconciled = reconcile(base, source, rows, accepts_older)?;
-    let Some(last) = reconciled.changes.last() else { return Ok(Plan { entries: Vec::new(), reconciled }) };
-    let layout = Layout::of(source.shape);
-    let was = view_at(base, &tracking_ref(base, source.keypair))?;
-    let live = read(&layout, &was, base.doc.view());
-    let mut copy = base.clone();
-    let _ = copy.apply_changes(reconciled.changes.clone());
-    let told = notice(&copy, last).map(|told| told.changes).unwrap_or_default();
-    let database = view_at(&copy, &reconciled.heads)?;
-    let outcomes: BTreeMap<&Path, Outcome> = told.iter().map(|it| (&it.path, it.outcome)).collect();
-    let paths: BTreeSet<&Path> =
-        outcomes.keys().copied().chain(reconciled.edits.iter().filter_map(path_of)).collect();
-    let entry = |path: &Path| {
-        let list = path.row().map(|(list, _)| list);
-        let policy = path.field().and_then(|field| layout.field(list, field)).map(|field| field.policy);
-        let [base, document, database] = [&was, &live, &database].map(|content| at(content, path).cloned());
-        let outcome = match outcomes.get(path) {
-            Some(outcome) if *outcome != Outcome::Applied => *outcome,
-            _ if document == database => Outcome::Same,
-            _ => Outcome::Applied,
+    Tracker::default().plan(base, source, rows, accepts_older)
+}
+
+impl Tracker {
+    /// As [`plan`].
+    ///
+    /// # Errors
+    /// As [`plan`].
+    pub fn plan(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        accepts_older: bool,
+    ) -> Result<Plan, ReconcileError> {
+        let author = source.keypair.author();
+        let was = self.content_at(base, &tracking_ref(base, source.keypair), author)?;
+        let mut trial = self.clone();
+        let reconciled = trial.reconcile(base, source, rows, accepts_older)?;
+        let Some(last) = reconciled.changes.last() else {
+            return Ok(Plan { entries: Vec::new(), reconciled });
         };
-        PlanEntry { path: path.clone(), base, document, database, policy, outcome }
-    };
-    let entries = paths.into_iter().map(entry).collect();
-    Ok(Plan { entries, reconciled })
-}
-
-fn view_at(base: &BaseCrdt<JsonCrdt>, heads: &[Digest]) -> Result<JsonValue, ReconcileError> {
-    Ok(base.at(heads).map_err(SignError::from)?.doc.view())
-}
-
-fn path_of(edit: &Edit) -> Option<&Path> {
-    match edit {
-        Edit::Write { path, .. } | Edit::Insert { path, .. } | Edit::Remove { path, .. } => Some(path),
-        Edit::AddList(_) | Edit::DropList(_) | Edit::Own(..) => None,
+        let layout = Layout::of(source.shape);
+        let live = read(&layout, &was, &base.content());
+        let mut copy = base.clone();
+        let _ = copy.apply_changes(reconciled.changes.clone());
+        let told = trial.notice(&copy, last).map(|told| told.changes).unwrap_or_default();
+        let database = trial.content_at(&copy, &reconciled.heads, author)?;
+        let outcomes: BTreeMap<&Path, Outcome> = told.iter().map(|it| (&it.path, it.outcome)).collect();
+        let paths: BTreeSet<&Path> =
+            outcomes.keys().copied().chain(reconciled.edits.iter().filter_map(path_of)).collect();
+        let entry = |path: &Path| {
+            let list = path.row().map(|(list, _)| list);
+            let policy = path.field().and_then(|field| layout.field(list, field)).map(|field| field.policy);
+            let [base, document, database] =
+                [&was, &live, &database].map(|content| at(content, path).cloned());
+            let outcome = match outcomes.get(path) {
+                Some(outcome) if *outcome != Outcome::Applied => *outcome,
+                _ if document == database => Outcome::Same,
+                _ => Outcome::Applied,
+            };
+            PlanEntry { path: path.clone(), base, document, database, policy, outcome }
+        };
+        let entries = paths.into_iter().map(entry).collect();
+        Ok(Plan { entries, reconciled })
     }
 }

@@ -141,6 +141,12 @@ impl<'a> Planner<'a> {
                 self.problem(path, "is no row");
                 continue;
             };
+            // Where the key is the parent column, the two cannot differ.
+            if table.parent.as_ref() == Some(&table.key) && key != self.root {
+                let what = format!("has the key of another row of {}", self.shape.root.table);
+                self.problem(path, what);
+                continue;
+            }
             let mut values = Vec::new();
             for (at, field) in table.fields.iter().enumerate() {
                 if field.policy == Policy::DbOwned || field.is_generated {

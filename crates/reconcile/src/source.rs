@@ -13,6 +13,7 @@
 //!
 //! Calls wait for the database: they are for a thread that may.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub trait RowSource: Send + Sync {
     ///
     /// # Errors
     /// [`SourceError`]; what was visited before stands.
-    fn scan(&self, shape: &Shape, visit: &mut dyn FnMut(&str, RowsDigest)) -> Result<(), SourceError>;
+    fn scan(&self, shape: &Shape, visit: &mut dyn FnMut(&str, RowsDigest)) -> Result<Scanned, SourceError>;
 
     /// Returns a number that differs from the last one when anybody else has committed to the database since. Cheap.
     ///
@@ -104,6 +105,10 @@ pub trait RowSource: Send + Sync {
 
     /// Writes what a document has into its rows: in one transaction, if the rows are those that the caller expects.
     ///
+    /// The order of the writes is a proposal: whatever state the schema takes in the end is reached, also where values
+    /// that are unique move from row to row. As long as a column can hold a value that no row has, that is: a source may
+    /// write one in between, and triggers see it.
+    ///
     /// Rows that either side could not read are not compared, and a write to one is refused. The version is raised by 1
     /// if there are any writes. To delete a row that an earlier write took along (a cascade) is no mistake; an update or
     /// a delete that finds no row otherwise has [moved](SaveOutcome::Moved).
@@ -117,6 +122,13 @@ pub trait RowSource: Send + Sync {
     /// # Errors
     /// [`SourceError`]
     fn was_saved(&self, shape: &Shape, save_id: &str) -> Result<Option<bool>, SourceError>;
+}
+
+/// What a scan found beside the roots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// How many rows of the root table have a key that can be none, by what is wrong with it: no document follows them.
+    pub nameless: BTreeMap<String, usize>,
 }
 
 /// A place in an outbox.
@@ -161,7 +173,7 @@ pub struct SaveRequest {
     pub save_id: String,
     /// What the rows are believed to be. The version is not compared.
     pub expected: Rows,
-    /// What to write, in this order.
+    /// What to write: in this order as far as the schema takes it.
     pub writes: Vec<Write>,
 }
 

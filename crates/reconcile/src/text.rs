@@ -5,7 +5,6 @@
 //! little in common with what it was, it is replaced as a whole.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 /// Characters on one side that are gone, and what stands in their place.
@@ -27,7 +26,7 @@ const LINES_MAX: usize = 262_144;
 /// Lines or characters by which a stretch differs; with more it is replaced as a whole.
 const DISTANCE_MAX: usize = 1_024;
 /// Comparisons between lines of one text, and again between characters.
-const STEPS_MAX: usize = 4 << 20;
+const STEPS_MAX: usize = 1 << 20;
 /// Stretches that both sides have in common between two splices are replaced too if they are shorter.
 const COMMON_MIN: usize = 2;
 
@@ -45,11 +44,13 @@ pub fn splices(old: &str, new: &str) -> Vec<Splice> {
     if old == new {
         return Vec::new();
     }
-    let old_lines: Vec<&str> = lines(old);
-    let new_lines: Vec<&str> = lines(new);
+    let (prefix, suffix) = common_lines(old, new);
+    let middle = |text: &'_ str| -> Range<usize> { prefix..text.len() - suffix };
+    let old_lines = lines(old.get(middle(old)).unwrap_or_default());
+    let new_lines = lines(new.get(middle(new)).unwrap_or_default());
     let mut found = Vec::new();
     let mut steps = STEPS_MAX;
-    let (mut line, mut position) = (0, 0);
+    let (mut line, mut position) = (0, old.get(..prefix).unwrap_or_default().chars().count());
     for hunk in joined(line_hunks(&old_lines, &new_lines)) {
         position += count(old_lines.get(line..hunk.before.start).unwrap_or_default());
         line = hunk.before.end;
@@ -58,6 +59,25 @@ pub fn splices(old: &str, new: &str) -> Vec<Splice> {
         position += within(position, &removed.concat(), &inserted.concat(), &mut steps, &mut found);
     }
     found
+}
+
+/// How many bytes two texts have in common at their ends, in whole lines.
+fn common_lines(old: &str, new: &str) -> (usize, usize) {
+    let (old, new) = (old.as_bytes(), new.as_bytes());
+    let whole = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let prefix = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let prefix = whole(old.get(..prefix).unwrap_or_default());
+    let most = old.len().min(new.len()) - prefix;
+    let suffix = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+    // The line in which they begin to differ is no whole one.
+    let tail = old.get(old.len() - suffix..).unwrap_or_default();
+    let is_whole =
+        |text: &[u8]| text.len() - suffix == prefix || text.get(text.len() - suffix - 1) == Some(&b'\n');
+    if is_whole(old) && is_whole(new) {
+        return (prefix, suffix);
+    }
+    let cut = tail.iter().position(|byte| *byte == b'\n').map_or(suffix, |at| at + 1);
+    (prefix, suffix - cut)
 }
 
 /// Returns splices that were made for one text as they are for another one, which others have made of it meanwhile:
@@ -116,7 +136,8 @@ fn line_hunks(old: &[&str], new: &[&str]) -> Vec<Hunk> {
     if before.is_empty() || after.is_empty() || before.len() + after.len() > LINES_MAX {
         return vec![whole];
     }
-    let anchors = anchors(before, after);
+    let Numbered { before, after, places } = &Numbered::of(before, after);
+    let anchors = anchors(after, places);
     let end = (before.len(), after.len());
     let mut found = Vec::new();
     let mut steps = STEPS_MAX;
@@ -137,27 +158,52 @@ fn shift(hunk: &mut Hunk, before: usize, after: usize) {
     hunk.after = hunk.after.start + after..hunk.after.end + after;
 }
 
-/// Places of lines that both sides have exactly once: as many as ascend on both sides (Bram Cohen's patience diff).
-fn anchors(before: &[&str], after: &[&str]) -> Vec<(usize, usize)> {
-    /// Where a line stands on a side; none if it is there more than once.
-    type Places = (Option<usize>, Option<usize>);
-    let mut once: HashMap<&str, Places> = HashMap::with_capacity(before.len());
-    for (at, line) in before.iter().enumerate() {
-        match once.entry(line) {
-            Entry::Vacant(entry) => {
-                entry.insert((Some(at), None));
+/// Lines as numbers: equal ones have the same.
+struct Numbered {
+    before: Vec<u32>,
+    after: Vec<u32>,
+    /// For each number, where it stands.
+    places: Vec<Places>,
+}
+
+/// How often a line is there, and where it was seen first on the old side.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    first_before: usize,
+    count_before: u32,
+    count_after: u32,
+}
+
+impl Numbered {
+    fn of<'a>(before: &[&'a str], after: &[&'a str]) -> Self {
+        let mut numbers: HashMap<&'a str, u32> = HashMap::with_capacity(before.len());
+        let mut places: Vec<Places> = Vec::with_capacity(before.len());
+        let mut number = |at: usize, line: &'a str, is_before: bool| {
+            let next = places.len() as u32;
+            let number = *numbers.entry(line).or_insert(next);
+            if number == next {
+                places.push(Places { first_before: at, ..Places::default() });
             }
-            Entry::Occupied(mut entry) => entry.get_mut().0 = None,
-        }
+            if let Some(places) = places.get_mut(number as usize) {
+                let count = if is_before { &mut places.count_before } else { &mut places.count_after };
+                *count += 1;
+            }
+            number
+        };
+        let before = (0..).zip(before).map(|(at, line)| number(at, line, true)).collect();
+        let after = (0..).zip(after).map(|(at, line)| number(at, line, false)).collect();
+        Self { before, after, places }
     }
-    let mut seen_twice = HashMap::with_capacity(before.len());
-    for line in after {
-        *seen_twice.entry(*line).or_insert(0usize) += 1;
-    }
-    let is_once = |line: &&str| seen_twice.get(*line) == Some(&1);
-    let pairs = (0..).zip(after).filter(|(_, line)| is_once(line));
-    let pairs: Vec<(usize, usize)> = pairs.filter_map(|(at, line)| Some((once.get(line)?.0?, at))).collect();
-    ascending(&pairs)
+}
+
+/// Places of lines that both sides have exactly once: as many as ascend on both sides (Bram Cohen's patience diff).
+fn anchors(after: &[u32], places: &[Places]) -> Vec<(usize, usize)> {
+    let pairs = (0..).zip(after).filter_map(|(at, line)| {
+        let places = places.get(*line as usize)?;
+        let is_once = (places.count_before, places.count_after) == (1, 1);
+        is_once.then_some((places.first_before, at))
+    });
+    ascending(&pairs.collect::<Vec<_>>())
 }
 
 /// Of pairs whose second numbers ascend, a longest selection in which the first ones do too. O(n log n).
@@ -336,6 +382,17 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn whole_lines_at_the_ends_are_left_out(a in "[ab\nä]{0,24}", b in "[ab\nä]{0,24}", c in "[ab\nä]{0,9}", d in "[ab\n]{0,9}") {
+            prop_assume!(a != b);
+            let (old, new) = (format!("{c}{a}{d}"), format!("{c}{b}{d}"));
+            let (prefix, suffix) = common_lines(&old, &new);
+            let ends = stripped(&lines(&old), &lines(&new), Hunk { before: 0..lines(&old).len(), after: 0..lines(&new).len() });
+            let bytes = |lines: &[&str]| lines.iter().map(|line| line.len()).sum::<usize>();
+            prop_assert_eq!(prefix, bytes(&lines(&old)[..ends.before.start]));
+            prop_assert_eq!(suffix, bytes(&lines(&old)[ends.before.end..]));
+        }
 
         #[test]
         fn what_others_did_meanwhile_stays(old in "[ab\nä]{0,24}", mine in "[abx\n]{0,24}", theirs in "[aby\n]{0,24}") {

@@ -1,10 +1,13 @@
 //! What people have changed since the document last equalled the rows: what a save would write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bft_json_crdt::JsonValue;
 
+use crate::diff::next_of;
 use crate::layout::{FieldLayout, Layout, OWN};
+use crate::mapping::Policy;
+use crate::owned::{Owned, owned};
 use crate::path::Path;
 
 /// Something that stands in the document and not in the database.
@@ -51,16 +54,21 @@ impl UnsavedKind {
 #[must_use]
 pub fn unsaved(layout: &Layout, base: &JsonValue, content: &JsonValue) -> Vec<Unsaved> {
     let mut found = Vec::new();
-    fields(&layout.fields, None, base, content, &mut found);
+    let owned = owned(layout, base);
+    fields(&layout.fields, &owned, None, (base, content), &mut found);
     let empty = BTreeMap::new();
     for (name, list) in &layout.lists {
         let (was, is) = (rows(base, name).unwrap_or(&empty), rows(content, name).unwrap_or(&empty));
-        let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-        for key in keys {
-            let path = Path::Row(name.clone(), key.clone());
-            match (was.get(key), is.get(key)) {
-                (Some(old), Some(new)) => fields(&list.fields, Some((name, key)), old, new, &mut found),
+        let (mut was, mut is) = (was.iter().peekable(), is.iter().peekable());
+        while let Some((old, new)) = next_of(&mut was, &mut is) {
+            let Some(key) = old.as_ref().or(new.as_ref()).map(|(key, _)| *key) else { continue };
+            match (old.map(|(_, row)| row), new.map(|(_, row)| row)) {
+                (Some(old), Some(new)) if old == new && owned.is_empty() => {}
+                (Some(old), Some(new)) => {
+                    fields(&list.fields, &owned, Some((name, key)), (old, new), &mut found);
+                }
                 (old, new) => {
+                    let path = Path::Row(name.clone(), key.clone());
                     let kind = if old.is_none() { UnsavedKind::Insert } else { UnsavedKind::Delete };
                     found.push(Unsaved { path, kind, base: old.cloned(), document: new.cloned() });
                 }
@@ -77,13 +85,15 @@ fn rows<'a>(content: &'a JsonValue, list: &str) -> Option<&'a BTreeMap<String, J
 
 fn fields(
     layout: &BTreeMap<String, FieldLayout>,
+    owned: &Owned,
     row: Option<(&str, &str)>,
-    base: &JsonValue,
-    content: &JsonValue,
+    (base, content): (&JsonValue, &JsonValue),
     found: &mut Vec<Unsaved>,
 ) {
     for (name, field) in layout {
-        let (old, new) = (base.get(name), content.get(name));
+        let is_noted = field.policy == Policy::DocOwned && !owned.is_empty();
+        let noted = if is_noted { owned.get(&Path::of_field(row, name)) } else { None };
+        let (old, new) = (noted.or_else(|| base.get(name)), content.get(name));
         let is_same = match (old, new) {
             (Some(old), Some(new)) => field.is_same(old, new),
             (old, new) => old == new,
@@ -92,7 +102,7 @@ fn fields(
             continue;
         }
         let is_text = |value: Option<&JsonValue>| matches!(value, Some(JsonValue::String(_)));
-        let merges = field.policy == crate::mapping::Policy::TextMerge && is_text(old) && is_text(new);
+        let merges = field.policy == Policy::TextMerge && is_text(old) && is_text(new);
         let kind = if merges { UnsavedKind::Text } else { UnsavedKind::Set };
         let path = Path::of_field(row, name);
         found.push(Unsaved { path, kind, base: old.cloned(), document: new.cloned() });

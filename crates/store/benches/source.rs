@@ -10,7 +10,7 @@ use gangline_reconcile::{
     Shape, Write, WriteAction,
 };
 use gangline_store::SqliteSource;
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 
 const ROWS: usize = 10_000;
 const ROOTS: usize = 50;
@@ -28,6 +28,10 @@ struct Ground {
 impl Ground {
     /// With or without an index on the column that names the root.
     fn new(is_indexed: bool, is_installed: bool) -> Self {
+        Self::of(ROOTS, is_indexed, is_installed)
+    }
+
+    fn of(roots: usize, is_indexed: bool, is_installed: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.db");
         let app = Connection::open(&path).unwrap();
@@ -41,7 +45,7 @@ impl Ground {
         if is_indexed {
             app.execute_batch("CREATE INDEX jobs_of ON jobs (workflow_id)").unwrap();
         }
-        for root in 0..ROOTS {
+        for root in 0..roots {
             app.execute("INSERT INTO workflows (id, name) VALUES (?1, 'a workflow')", [root as i64]).unwrap();
         }
         let mut insert = app
@@ -51,7 +55,7 @@ impl Ground {
             let id = format!("{n:08x}-0000-4000-8000-{:012x}", n * 7_919);
             let body = format!("fetch('https://example.org/{n}').then(response => response.json())");
             insert
-                .execute((id, (n % ROOTS) as i64, format!("job number {n}"), body, n as i64, n as f64 / 3.0))
+                .execute((id, (n % roots) as i64, format!("job number {n}"), body, n as i64, n as f64 / 3.0))
                 .unwrap();
         }
         drop(insert);
@@ -100,6 +104,19 @@ fn floor_step_over_all_rows(bencher: Bencher<'_, '_>) {
     let ground = Ground::new(true, false);
     let app = ground.app();
     let mut statement = app.prepare("SELECT * FROM jobs").unwrap();
+    step(bencher, &mut statement);
+}
+
+/// The same in the order of a scan: rows of a root together, by the index.
+#[divan::bench]
+fn floor_step_over_all_rows_root_by_root(bencher: Bencher<'_, '_>) {
+    let ground = Ground::new(true, false);
+    let app = ground.app();
+    let mut statement = app.prepare("SELECT * FROM jobs ORDER BY workflow_id").unwrap();
+    step(bencher, &mut statement);
+}
+
+fn step(bencher: Bencher<'_, '_>, statement: &mut Statement<'_>) {
     bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
         let mut rows = statement.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
@@ -134,6 +151,12 @@ fn scan(bencher: Bencher<'_, '_>, ground: &Ground) {
 fn read_a_root_of_200_rows(bencher: Bencher<'_, '_>) {
     let ground = Ground::new(true, false);
     bencher.bench_local(|| ground.source.read(&ground.shape, "7").unwrap());
+}
+
+#[divan::bench]
+fn read_a_root_of_10_000_rows(bencher: Bencher<'_, '_>) {
+    let ground = Ground::of(1, true, false);
+    bencher.counter(ItemsCount::new(ROWS)).bench_local(|| ground.source.read(&ground.shape, "0").unwrap());
 }
 
 #[divan::bench]

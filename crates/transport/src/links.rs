@@ -1,6 +1,6 @@
 //! The links of version 2 that are up: to call peers, to tell them, and to know what they hold on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bft_json_crdt::json_crdt::VersionVector;
@@ -107,6 +107,12 @@ impl Links {
 }
 
 impl Transport {
+    /// Returns who can be called without a new session, in the order of their keys.
+    #[must_use]
+    pub fn linked(&self) -> BTreeSet<AuthorId> {
+        self.hub.links.lock().values().map(|up| up.peer).collect()
+    }
+
     /// Calls a peer, and waits for its reply.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ impl Problem {
         &self.detail
     }
 
-    #[cfg(test)]
+    /// The status that goes with it.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -83,7 +83,13 @@ impl Problem {
         self.body().to_string()
     }
 
-    fn body(&self) -> Value {
+    /// After how many seconds to come again, if that helps.
+    pub(super) fn is_again_in(&self) -> Option<u32> {
+        self.again_in
+    }
+
+    /// The body, as a value.
+    pub(super) fn body(&self) -> Value {
         let mut body = self.more.clone();
         let title = self.status.canonical_reason().unwrap_or("Refused");
         body.insert("type".into(), format!("urn:gangline:problem:{}", self.code).into());

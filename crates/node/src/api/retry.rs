@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::idempotency::Kept;
 use super::problem::{Problem, ProblemCode};
-use super::{App, body, login, spaces};
+use super::{App, body, documents, login, spaces};
 
 const HEADER: &str = "idempotency-key";
 const KEY_BYTES_MAX: usize = 255;
@@ -38,6 +38,7 @@ async fn answer(app: App, key: &HeaderValue, request: Request, next: Next) -> Re
     let key = key.to_owned();
     let (parts, incoming) = request.into_parts();
     let limit = body::limit(&app) + spaces::body_extra(parts.uri.path());
+    let limit = limit + documents::body_extra(parts.uri.path());
     let bytes = body::read_up_to(&parts.headers, incoming, &app, limit).await?;
     let mut print = Sha256::new();
     for part in [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &bytes] {

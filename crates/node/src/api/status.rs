@@ -76,10 +76,11 @@ pub(super) async fn status(State(app): State<App>) -> Result<Response, Problem> 
     if let Some(document) = document.as_object_mut() {
         document.insert("durable".into(), app.replica.durable().0.into());
     }
-    let reasons = reasons(&app);
+    let mut reasons = reasons(&app);
     let peers = super::peers::shown(&app);
     let log = log(&app);
     let sources = super::documents::brief_sources(&app);
+    reasons.extend(super::documents::source_reasons(&sources));
     answer(
         StatusCode::OK,
         &json!({

@@ -121,7 +121,7 @@ pub(super) struct ResolveArgs {
     #[arg(long)]
     mine: bool,
     /// Take this instead
-    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     value: Option<String>,
 }
 

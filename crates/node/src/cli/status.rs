@@ -77,6 +77,7 @@ fn lines(status: &Value) -> Vec<String> {
         let state = match state.as_str() {
             "no_key" => "only followed",
             "needs_plan" => "waits for its plan to be accepted",
+            "two_keys" => "followed under two keys",
             state => state,
         };
         let reason = text(source, "reason");

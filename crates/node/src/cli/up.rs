@@ -9,6 +9,7 @@ use super::Global;
 use super::output::{BROKEN_PIPE, Output};
 use crate::assemble::{assemble, bind, open_data};
 use crate::config::{Flags, Settings};
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::ready::{Followed, Ready};
 use crate::run::Running;
@@ -44,6 +45,7 @@ pub(super) fn run(global: &Global, args: &UpArgs, out: &Output) -> Result<(), Fa
     if let Some(refusal) = settings.refusal(has_grants(&settings.data_dir.value)?) {
         return Err(Failure::settings(&[refusal]));
     }
+    descriptors::raise();
     super::runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(async {
         let stop = CancellationToken::new();
         // First of all: a signal during a long start ends the process as it should.

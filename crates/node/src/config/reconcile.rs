@@ -162,14 +162,21 @@ fn expanded(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, 
 }
 
 /// A database URL without its passwords: in `user:password@host`, also where the password has `@`, `/` or `?` itself,
-/// and in parameters such as `password=`.
+/// in `password=`, and in all parameters that are not known to be harmless.
 pub(crate) fn masked(url: &str) -> String {
     const MASK: &str = "***";
+    const HARMLESS: [&str; 8] =
+        ["application_name", "cache", "connect_timeout", "immutable", "mode", "nolock", "sslmode", "vfs"];
     let begin = url.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = url.split_at(begin);
     let mut out = scheme.to_owned();
+    // What stands behind a question mark is no user, and whatever has no host has no login.
+    let is_login = |login: &str| {
+        !login.split(':').next().unwrap_or_default().contains('?')
+            && !(scheme.is_empty() && (url.starts_with("sqlite:") || login.contains('?')))
+    };
     let rest = match rest.rfind('@').map(|at| rest.split_at(at)) {
-        Some((login, host)) if !scheme.is_empty() || !url.starts_with("sqlite:") => {
+        Some((login, host)) if is_login(login) => {
             let user = login.split_once(':').map(|(user, _)| user);
             out.push_str(&user.map_or_else(|| login.to_owned(), |user| format!("{user}:{MASK}")));
             host
@@ -188,7 +195,13 @@ pub(crate) fn masked(url: &str) -> String {
         at = end;
     }
     out.push_str(rest.get(at..).unwrap_or_default());
-    out
+    let Some((before, parameters)) = out.split_once('?') else { return out };
+    let parameters = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if !HARMLESS.contains(&&*name.to_ascii_lowercase()) => format!("{name}={MASK}"),
+        Some(_) | None => parameter.to_owned(),
+    });
+    let parameters: Vec<String> = parameters.collect();
+    format!("{before}?{}", parameters.join("&"))
 }
 
 #[cfg(test)]
@@ -199,15 +212,19 @@ mod tests {
     fn passwords_are_masked_wherever_they_stand() {
         for (url, expected) in [
             ("postgres://app:secret@db/x", "postgres://app:***@db/x"),
-            ("postgres://app:se@c/r?e:t@db:5432/x?a=b", "postgres://app:***@db:5432/x?a=b"),
+            ("postgres://app:se@c/r?e:t@db:5432/x?a=b", "postgres://app:***@db:5432/x?a=***"),
             ("postgres://:secret@db", "postgres://:***@db"),
-            ("postgres://app@db/x?sslpassword=secret&a=1", "postgres://app@db/x?sslpassword=***&a=1"),
+            ("postgres://app@db/x?sslpassword=secret&a=1", "postgres://app@db/x?sslpassword=***&a=***"),
             ("postgres://db/x?PASSWORD=secret", "postgres://db/x?PASSWORD=***"),
             ("host=db password=secret user=app", "host=db password=*** user=app"),
             ("app:secret@db", "app:***@db"),
             ("postgres://${LOGIN}@db", "postgres://${LOGIN}@db"),
             ("sqlite:a:b@c.db", "sqlite:a:b@c.db"),
             ("sqlite:app.db", "sqlite:app.db"),
+            ("sqlcipher:app.db?key=hunter2", "sqlcipher:app.db?key=***"),
+            ("sqlcipher:app.db?key=hun@ter2&mode=ro", "sqlcipher:app.db?key=***&mode=ro"),
+            ("sqlcipher://app.db?KEY=hun:t@er2", "sqlcipher://app.db?KEY=***"),
+            ("postgres://db/x?sslmode=require&token=secret", "postgres://db/x?sslmode=require&token=***"),
             ("", ""),
         ] {
             assert_eq!(masked(url), expected);

@@ -1,5 +1,6 @@
 //! From settings to sources: databases opened, mappings held against them, keys read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub(super) struct Unread {
     settings: ReconcileSettings,
     keypair: Keypair,
     rows: Arc<dyn RowSource>,
+    own_keys: Arc<BTreeMap<AuthorId, String>>,
 }
 
 impl Opened {
@@ -54,6 +56,7 @@ impl Opened {
 /// nothing else from running.
 pub(crate) fn open(settings: &Settings, store: &Arc<dyn DocumentStore>) -> Result<Opened, Failure> {
     let keys = sources::open_all(settings)?;
+    let own_keys = Arc::new(sources::own_keys(&settings.data_dir.value));
     let mut opened = Opened::default();
     let mut mistakes = Vec::new();
     for (source, (name, key)) in settings.reconcile.iter().zip(keys) {
@@ -69,11 +72,12 @@ pub(crate) fn open(settings: &Settings, store: &Arc<dyn DocumentStore>) -> Resul
                 let why = chain(&error);
                 tracing::error!(event = "database_unavailable", source = name, "{why}; it is tried again");
                 opened.without.push(without(source, "failing", why));
-                opened.unread.push(Unread { settings: source.clone(), keypair: keypair.clone(), rows });
+                let (settings, keypair) = (source.clone(), keypair.clone());
+                opened.unread.push(Unread { settings, keypair, rows, own_keys: Arc::clone(&own_keys) });
                 continue;
             }
         };
-        match bind(source, &schema, &rows, keypair, store) {
+        match bind(source, &schema, &rows, (keypair, &own_keys), store) {
             Ok(runtime) => opened.held.push(runtime),
             Err(wrong) => mistakes.extend(wrong),
         }
@@ -97,12 +101,13 @@ fn bind(
     source: &ReconcileSettings,
     schema: &Schema,
     rows: &Arc<dyn RowSource>,
-    keypair: &Keypair,
+    (keypair, own_keys): (&Keypair, &Arc<BTreeMap<AuthorId, String>>),
     store: &Arc<dyn DocumentStore>,
 ) -> Result<Arc<SourceRuntime>, Vec<Mistake>> {
     let shape: Shape = check_shape(source, schema)?;
     let times = (source.poll_ms, source.sweep_ms);
-    let runtime = SourceRuntime::new(shape, Arc::clone(rows), keypair.clone(), Arc::clone(store), times);
+    let runtime = SourceRuntime::new(shape, Arc::clone(rows), keypair.clone(), Arc::clone(store), times)
+        .with_own_keys(Arc::clone(own_keys));
     if runtime.noted::<bool>(PAUSED).ok().flatten().is_some() {
         runtime.tell(FollowInput::Pause);
     }
@@ -124,7 +129,7 @@ pub(super) async fn await_database(documents: Documents, unread: Unread) {
         let (of, store) = (Arc::clone(&unread), Arc::clone(&documents.inner.store));
         let tried = blocking(move || {
             let schema = of.rows.schema().map_err(|error| chain(&error))?;
-            bind(&of.settings, &schema, &of.rows, &of.keypair, &store).map_err(|mistakes| {
+            bind(&of.settings, &schema, &of.rows, (&of.keypair, &of.own_keys), &store).map_err(|mistakes| {
                 let told = mistakes.iter().map(|mistake| mistake.message.as_str());
                 told.collect::<Vec<_>>().join("; ")
             })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bft_json_crdt::{AuthorId, DocumentId};
+use gangline_reconcile::Role;
 use gangline_transport::{DocumentHost, HeldDocument, Offer, Offered, PeerRights};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -58,7 +59,7 @@ impl DocumentHost for Hosting {
 
 /// Has a document open until nothing more comes.
 async fn visit(documents: Documents, id: DocumentId, place: OwnedSemaphorePermit) {
-    match documents.enter(id).await {
+    match documents.enter(id, Role::System).await {
         Ok(guest) => {
             let mut durable = guest.durable.clone();
             while let Ok(Ok(())) = tokio::time::timeout(QUIET, durable.changed()).await {}

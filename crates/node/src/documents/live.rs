@@ -1,16 +1,18 @@
 //! A document that is open, and what it shows.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bft_json_crdt::json_crdt::JsonCrdt;
-use bft_json_crdt::{AuthorId, BaseCrdt, Digest, DocumentId, JsonValue};
+use bft_json_crdt::{AuthorId, Digest, DocumentId};
 use gangline_doc::{LogSeq, Replica, Subscription, Ticket};
-use gangline_reconcile::{Conflict, Generation, Layout, Reading, Unsaved, conflicts};
+use gangline_reconcile::Generation;
 use tokio::sync::watch;
 
 use super::present::Present;
 use super::source::SourceRuntime;
+use super::views::{Shown, Views};
 use crate::clock;
 
 /// Most batches of which it is remembered who asked for them.
@@ -30,10 +32,14 @@ pub(crate) struct LiveDocument {
     pub(crate) durable: watch::Receiver<LogSeq>,
     /// Why it does not follow at present.
     trouble: watch::Sender<Option<Trouble>>,
-    shown: Mutex<Option<Arc<Shown>>>,
+    /// Rows that it cannot have, as they were when it last followed.
+    skipped: watch::Sender<Arc<[String]>>,
+    pub(crate) views: Arc<Views>,
     actors: Mutex<VecDeque<(Digest, String)>>,
     /// What the source had signed last when the rows were followed here last.
     equal_at: Mutex<Vec<Digest>>,
+    /// Other nodes sign in the source's name, or save.
+    has_others: AtomicBool,
     _subscription: Subscription,
 }
 
@@ -44,24 +50,6 @@ pub(crate) struct Trouble {
     pub(crate) reason: String,
     /// When it is tried again, in milliseconds from when this was said; none where it waits for a person.
     pub(crate) retry_in: Option<u64>,
-}
-
-/// What a document shows at some heads.
-pub(crate) struct Shown {
-    pub(crate) heads: Vec<Digest>,
-    /// Its name; none before its first change has come.
-    pub(crate) name: Option<String>,
-    pub(crate) author: Option<AuthorId>,
-    pub(crate) layout: Layout,
-    /// What it is now.
-    pub(crate) content: JsonValue,
-    /// What it was when it last equalled the rows.
-    pub(crate) base: JsonValue,
-    /// Where that was.
-    pub(crate) tracked: Vec<Digest>,
-    pub(crate) version: Option<i64>,
-    pub(crate) unsaved: Vec<Unsaved>,
-    pub(crate) conflicts: Vec<Conflict>,
 }
 
 impl LiveDocument {
@@ -80,9 +68,11 @@ impl LiveDocument {
             present: Present::new(),
             durable,
             trouble: watch::Sender::new(None),
-            shown: Mutex::default(),
+            skipped: watch::Sender::new(Arc::new([])),
+            views: Arc::default(),
             actors: Mutex::default(),
             equal_at: Mutex::default(),
+            has_others: AtomicBool::new(false),
             _subscription: subscription,
         }
     }
@@ -106,15 +96,7 @@ impl LiveDocument {
 
     /// What it shows; wait for the ticket before telling anybody. O(document) when it has changed. May block.
     pub(crate) fn shown(&self) -> (Arc<Shown>, Ticket) {
-        self.replica.read(|base| {
-            let mut kept = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(kept) = kept.as_ref().filter(|kept| kept.heads == base.heads()) {
-                return Arc::clone(kept);
-            }
-            let shown = Arc::new(Shown::of(base));
-            *kept = Some(Arc::clone(&shown));
-            shown
-        })
+        self.replica.read(|base| self.views.shown(base))
     }
 
     /// Says why it does not follow, or that it does.
@@ -141,14 +123,24 @@ impl LiveDocument {
         actors.iter().rev().find(|(known, _)| known == change).map(|(_, actor)| actor.clone())
     }
 
+    /// Notes that other nodes follow and save the same rows.
+    pub(super) fn note_others(&self) {
+        self.has_others.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether other nodes follow and save the same rows, as far as this one has heard.
+    pub(super) fn has_others(&self) -> bool {
+        self.has_others.load(Ordering::Relaxed)
+    }
+
     /// Notes where it equals the rows that this node has read.
     pub(super) fn set_equal_at(&self, tracked: Vec<Digest>) {
         *self.equal_at.lock().unwrap_or_else(PoisonError::into_inner) = tracked;
     }
 
-    /// Whether it equals there the rows that this node has read.
-    pub(super) fn equals_rows_at(&self, tracked: &[Digest]) -> bool {
-        *self.equal_at.lock().unwrap_or_else(PoisonError::into_inner) == tracked
+    /// Where it equals the rows that this node has read.
+    pub(super) fn equal_at(&self) -> Vec<Digest> {
+        self.equal_at.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why it does not follow.
@@ -156,31 +148,29 @@ impl LiveDocument {
         self.trouble.borrow().clone()
     }
 
+    /// Says which rows it cannot have. Returns whether that is news.
+    pub(super) fn set_skipped(&self, skipped: Vec<String>) -> bool {
+        self.skipped.send_if_modified(|known| {
+            let is_new = **known != *skipped;
+            if is_new {
+                *known = skipped.into();
+            }
+            is_new
+        })
+    }
+
+    /// Rows that it cannot have: table, key, column and what is wrong, without values.
+    pub(crate) fn skipped(&self) -> Arc<[String]> {
+        self.skipped.borrow().clone()
+    }
+
+    /// Tells when other rows are skipped.
+    pub(crate) fn skips(&self) -> watch::Receiver<Arc<[String]>> {
+        self.skipped.subscribe()
+    }
+
     /// Tells when it begins or ceases to follow.
     pub(crate) fn troubles(&self) -> watch::Receiver<Option<Trouble>> {
         self.trouble.subscribe()
-    }
-}
-
-impl Shown {
-    fn of(base: &BaseCrdt<JsonCrdt>) -> Self {
-        let reading = Reading::of(base);
-        Self {
-            heads: base.heads(),
-            name: base.source_name(),
-            author: base.source(),
-            unsaved: reading.unsaved(),
-            conflicts: conflicts(base),
-            version: reading.version(),
-            layout: reading.layout,
-            content: reading.content,
-            base: reading.base,
-            tracked: reading.tracked,
-        }
-    }
-
-    /// Whether the root row is gone or counts as deleted.
-    pub(crate) fn is_deleted(&self) -> bool {
-        self.layout.is_deleted(&self.base)
     }
 }

@@ -18,15 +18,19 @@ pub(crate) struct Named {
     pub(crate) name: Option<String>,
     /// Whose document it is.
     pub(crate) author: Option<AuthorId>,
+    /// How its source is called, where the document says so and was closed here.
+    pub(crate) source: Option<String>,
     /// What of it is held, as peers compare it; none where it was not closed in order.
     pub(crate) root: Option<Digest>,
 }
 
 /// As it is noted.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Kept {
     name: Option<String>,
     author: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     root: Option<String>,
 }
 
@@ -76,16 +80,15 @@ impl Names {
             after = Some(last.clone());
             for (id, note) in notes {
                 let Ok(id) = id.parse() else { continue };
-                let kept: Kept =
-                    serde_json::from_slice(&note).unwrap_or(Kept { name: None, author: None, root: None });
+                let kept: Kept = serde_json::from_slice(&note).unwrap_or_default();
                 let author = kept.author.and_then(|author| author.parse().ok());
                 let root = kept.root.and_then(|root| root.parse().ok());
-                known.put(Named { id, name: kept.name, author, root });
+                known.put(Named { id, name: kept.name, author, source: kept.source, root });
             }
         }
         for id in store.documents()? {
             if !known.by_id.contains_key(&id) {
-                known.put(Named { id, name: None, author: None, root: None });
+                known.put(Named { id, name: None, author: None, source: None, root: None });
             }
         }
         Ok(Self { store, known: RwLock::new(known) })
@@ -154,8 +157,11 @@ impl Names {
     /// Takes in what an opened document says of itself.
     pub(crate) fn learn(&self, named: Named) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let root = known.by_id.get(&named.id).and_then(|known| known.root);
-        known.put(Named { root, ..named });
+        let (root, source) = match known.by_id.get(&named.id) {
+            Some(known) => (known.root, known.source.clone()),
+            None => (None, None),
+        };
+        known.put(Named { root, source, ..named });
     }
 
     /// By which name a document was asked for.
@@ -174,6 +180,7 @@ impl Names {
         let kept = Kept {
             name: named.name.clone(),
             author: named.author.map(|author| author.to_string()),
+            source: named.source.clone(),
             root: named.root.map(|root| root.to_string()),
         };
         let content = serde_json::to_vec(&kept).map_err(|error| error.to_string())?;

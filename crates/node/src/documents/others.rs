@@ -1,4 +1,4 @@
-//! What other nodes with the key of a source have signed: the root is looked at again when it comes.
+//! What other nodes with the key of a source have signed, or are about to save: the root is looked at again when it comes.
 //!
 //! Their batch may be of older rows than those that the document has followed here, or say the same beside it. Whoever reads
 //! the database puts that right, whether or not anybody writes there again.
@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use bft_json_crdt::Digest;
 use gangline_doc::LogSeq;
-use gangline_reconcile::FollowInput;
+use gangline_reconcile::{FollowInput, Standing, announced};
 use tokio::sync::watch;
 
 use super::Documents;
@@ -62,7 +62,7 @@ impl Heeding {
             rounds = if now == rows { rounds + 1 } else { 0 };
             rows = now;
             if rounds < ROUNDS_MAX {
-                self.source.tell(FollowInput::Dirty(self.root.clone()));
+                self.source.tell(FollowInput::Dirty(self.root.clone(), Standing::Open));
             } else if rounds == ROUNDS_MAX {
                 tracing::warn!(
                     event = "databases_differ",
@@ -75,9 +75,16 @@ impl Heeding {
     }
 }
 
-/// What the source has signed last, if it was not when the document followed its rows here.
+/// What the source has signed last and what others have announced to save, if there is anything that the document did not
+/// have when it followed its rows here.
 fn by_others(document: &Weak<LiveDocument>, source: &SourceRuntime) -> Option<Vec<Digest>> {
     let document = document.upgrade()?;
-    let tracked = document.replica.read(|base| base.last_of(&source.author())).0;
-    (!tracked.is_empty() && !document.equals_rows_at(&tracked)).then_some(tracked)
+    let own = document.replica.author();
+    let (tracked, announced) =
+        document.replica.read(|base| (base.last_of(&source.author()), announced(base, &own))).0;
+    let is_new = !tracked.is_empty() && (document.equal_at() != tracked || !announced.is_empty());
+    is_new.then(|| {
+        document.note_others();
+        [tracked, announced].concat()
+    })
 }

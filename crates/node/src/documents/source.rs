@@ -1,26 +1,30 @@
 //! One source at this node: its tables, its key, its rows, and how its documents follow them and are saved.
 
 mod hold;
+mod listed;
 mod notes;
 mod save;
-mod saved_elsewhere;
+mod skipped;
+mod unborn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, BaseCrdt, DocumentId, Keypair};
 use gangline_doc::{Authored, EditFailed};
 use gangline_reconcile::{
     Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows,
-    Shape, Source, SourceError, conflicts, plan, tracking_ref, version_of,
+    Shape, Source, SourceError, conflicts,
 };
 use tokio::sync::Notify;
 
 pub(crate) use self::hold::Hold;
 pub(crate) use self::notes::{Audit, digest_text};
 pub(crate) use self::save::SaveFailed;
+use self::skipped::Skipped;
 use super::feed::FeedState;
 use super::live::LiveDocument;
 use super::names::Named;
@@ -29,6 +33,9 @@ use crate::api::{blocking, durable};
 use crate::clock;
 use crate::identity::show_key;
 use crate::logs::chain;
+
+/// How long what another node has done is let come, where the rows may have it already, in milliseconds.
+const OTHERS_MS: u64 = 150;
 
 /// A source that this node has the mapping of.
 pub(crate) struct SourceRuntime {
@@ -47,16 +54,26 @@ pub(crate) struct SourceRuntime {
     pub(super) feed: Mutex<FeedState>,
     /// The feed does not say everything: all rows are to be looked at.
     pub(super) must_scan: AtomicBool,
+    /// An outbox names what changed, as far as the feed has looked.
+    pub(super) has_outbox: AtomicBool,
     /// How often the database is asked whether anybody has written, in milliseconds.
     pub(super) poll_ms: u64,
     /// How often all rows are compared, in milliseconds.
     pub(super) sweep_ms: u64,
+    /// What there are rows of, for those who list it.
+    listed: listed::Listed,
     /// Why the feed does not work.
     failure: Mutex<Option<String>>,
+    /// Why a run failed last, and of which document.
+    run_failure: Mutex<String>,
     /// Roots whose documents wait for a person, as far as was found out since the node was started.
     held: Mutex<BTreeMap<String, Hold>>,
     /// Other keys by which documents of this source's names were signed.
     rivals: Mutex<BTreeSet<AuthorId>>,
+    /// Keys of sources that this node has or had, with their names.
+    own_keys: Arc<BTreeMap<AuthorId, String>>,
+    /// Rows that no document can have.
+    skipped: Mutex<Skipped>,
 }
 
 /// What has happened since the node was started.
@@ -74,6 +91,8 @@ pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
     /// Saves that were committed.
     pub(crate) saves: AtomicU64,
+    /// Batches of rows that had changed while their version stood still.
+    pub(crate) stood_still: AtomicU64,
 }
 
 impl Counters {
@@ -95,6 +114,8 @@ pub(crate) struct Followed {
     pub(crate) conflicts: Vec<Conflict>,
     /// Rows that a document cannot have.
     pub(crate) bad: Vec<gangline_reconcile::BadRow>,
+    /// Whether rows had changed while their version stood still.
+    pub(crate) version_stood_still: bool,
 }
 
 /// Why a document does not follow its rows.
@@ -164,12 +185,22 @@ impl SourceRuntime {
             counters: Counters::default(),
             feed: Mutex::default(),
             must_scan: AtomicBool::new(false),
+            has_outbox: AtomicBool::new(false),
             poll_ms,
             sweep_ms,
+            listed: listed::Listed::default(),
             failure: Mutex::default(),
+            run_failure: Mutex::default(),
             held: Mutex::default(),
             rivals: Mutex::default(),
+            own_keys: Arc::default(),
+            skipped: Mutex::default(),
         }
+    }
+
+    /// As it is, with the keys of all sources that this node has or had, and their names.
+    pub(crate) fn with_own_keys(self, own_keys: Arc<BTreeMap<AuthorId, String>>) -> Self {
+        Self { own_keys, ..self }
     }
 
     /// Whether nothing is run.
@@ -180,6 +211,16 @@ impl SourceRuntime {
     /// Why the feed does not work.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why a run failed last, and of which document.
+    pub(crate) fn run_failure(&self) -> String {
+        self.run_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says why a run failed.
+    pub(super) fn set_run_failure(&self, reason: String) {
+        *self.run_failure.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     /// Says why the feed does not work, or that it does.
@@ -205,9 +246,7 @@ impl SourceRuntime {
 
     /// How changes of the database are found.
     pub(crate) fn feed_name(&self) -> &'static str {
-        // Not while it looks: an answer about it should not wait for the database.
-        let has_outbox = self.feed.try_lock().is_ok_and(|feed| feed.has_outbox());
-        if has_outbox { "outbox" } else { "scan" }
+        if self.has_outbox.load(Ordering::Relaxed) { "outbox" } else { "scan" }
     }
 
     /// Whose signature its batches carry.
@@ -248,6 +287,14 @@ impl SourceRuntime {
 
     /// What is wrong with a key that signs documents of this source's names, and what to do.
     pub(crate) fn rivalry(&self, author: &AuthorId) -> String {
+        if let Some(name) = self.own_keys.get(author) {
+            let key = show_key(author);
+            return format!(
+                "this node has followed these rows as {name}, {key}, so that there are two documents of each row: call the \
+                 source {name} again; or stop the node and copy sources/{name}.key over sources/{0}.key",
+                self.name,
+            );
+        }
         format!(
             "another node has made a key of its own for {0}, {1}, so that there are two documents of each row: take the key \
              of one node to the other, with `gangline reconcile key export` there and `gangline reconcile key import` here, \
@@ -287,23 +334,73 @@ impl SourceRuntime {
         self.recover(document, root).await?;
         // Before the rows: those of a later backup are not among what is accepted.
         let accepted = if accepts_older { Some(self.era_now().await?) } else { None };
-        let rows = self.read(root).await?;
-        self.take_over(document, root, rows, actor, accepted).await
+        let rows = self.read_beside_others(document, root).await?;
+        self.take_over(document, root, rows, actor, accepted).await.map(|(followed, _)| followed)
+    }
+
+    /// Reads a root's rows. Where they have changed what people have changed too, another node may have saved it: what was
+    /// done there is let come for a moment.
+    async fn read_beside_others(
+        self: &Arc<Self>,
+        document: &LiveDocument,
+        root: &str,
+    ) -> Result<Rows, FollowFailed> {
+        let (name, _) = self.document_of(root);
+        let until = clock::now_ms() + OTHERS_MS;
+        let mut durable = document.durable.clone();
+        loop {
+            durable.mark_unchanged();
+            let rows = self.read(root).await?;
+            if !document.has_others() {
+                return Ok(rows);
+            }
+            let (this, replica, views) =
+                (Arc::clone(self), document.replica.clone(), Arc::clone(&document.views));
+            let name = name.clone();
+            let looked = blocking(move || {
+                let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
+                let look = |base: &BaseCrdt<JsonCrdt>| {
+                    views.track(base, |tracker| tracker.is_beside_edits(base, source, &rows))
+                };
+                (replica.read(look).0, rows)
+            });
+            let (is_beside, rows) = looked.await?;
+            let left = until.saturating_sub(clock::now_ms());
+            if !is_beside || left == 0 {
+                return Ok(rows);
+            }
+            tokio::select! {
+                _ = durable.changed() => {}
+                () = clock::pause(Duration::from_millis(left)) => {}
+            }
+        }
     }
 
     /// As [`Self::follow`], with rows that were read already, by whoever has the turn; `accepted` is the last era whose
-    /// backups somebody accepts.
+    /// backups somebody accepts. Returns the rows that were followed: later ones, where another node's word of a newer version
+    /// has come since they were read.
     async fn take_over(
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
-        rows: Rows,
+        mut rows: Rows,
         actor: Option<&str>,
         accepted: Option<u64>,
-    ) -> Result<Followed, FollowFailed> {
-        let followed = self.sign_over(document, root, rows, actor, accepted).await;
+    ) -> Result<(Followed, Rows), FollowFailed> {
+        let mut followed = self.sign_over(document, root, rows.clone(), actor, accepted).await;
+        while let Err(FollowFailed::Reconcile(ReconcileError::Older { .. })) = &followed {
+            let now = self.read(root).await?;
+            if now.version <= rows.version {
+                break;
+            }
+            followed = self.sign_over(document, root, now.clone(), actor, accepted).await;
+            rows = now;
+        }
         self.remember_hold(root, &followed);
-        followed
+        if let Ok(followed) = &followed {
+            self.remember_skipped(document, root, &followed.bad);
+        }
+        followed.map(|followed| (followed, rows))
     }
 
     async fn sign_over(
@@ -316,15 +413,18 @@ impl SourceRuntime {
     ) -> Result<Followed, FollowFailed> {
         let (name, _) = self.document_of(root);
         let (this, replica, key) = (Arc::clone(self), document.replica.clone(), root.to_owned());
-        let (rows, authored, open, from) = blocking(move || {
+        let views = Arc::clone(&document.views);
+        let (rows, authored, open, from, version_stood_still) = blocking(move || {
             if accepted.is_none() && this.is_restored(&key, &rows)? {
                 return Err(FollowFailed::Restored);
             }
             let mut from = None;
             let authored = replica.author_as(clock::now_ms(), |base| {
-                from = followed_version(base, &this.keypair);
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
-                let reconciled = saved_elsewhere::reconcile(base, source, &key, &rows, accepted.is_some())?;
+                let reconciled = views.track(base, |tracker| {
+                    from = tracker.version(base);
+                    tracker.follow(base, source, &rows, accepted.is_some())
+                })?;
                 let changes = reconciled.changes.clone();
                 Ok::<_, ReconcileError>((reconciled, changes))
             });
@@ -332,7 +432,15 @@ impl SourceRuntime {
                 Ok(authored) if !authored.changes.is_empty() => replica.read(conflicts).0,
                 Ok(_) | Err(_) => Vec::new(),
             };
-            Ok((rows, authored, open, from))
+            let last = authored.as_ref().ok().and_then(|authored| authored.result.changes.last().cloned());
+            // Most batches have a version of their own.
+            let last =
+                last.filter(|_| from.is_some() && rows.version.is_none_or(|version| from == Some(version)));
+            let stood_still = last.is_some_and(|last| {
+                let notice = replica.read(|base| views.notice(base, &last)).0;
+                notice.is_some_and(|notice| notice.version_stood_still)
+            });
+            Ok((rows, authored, open, from, stood_still))
         })
         .await??;
         let Authored { result: reconciled, ticket, .. } = authored.map_err(FollowFailed::of)?;
@@ -341,8 +449,14 @@ impl SourceRuntime {
             document.note_actor(last.digest(), actor);
         }
         durable(ticket).await?;
-        let followed =
-            Followed { from, to: rows.version, reconciled, conflicts: open, bad: rows.bad.clone() };
+        let followed = Followed {
+            from,
+            to: rows.version,
+            reconciled,
+            conflicts: open,
+            bad: rows.bad.clone(),
+            version_stood_still,
+        };
         self.note_followed(document.id, root, &rows, &followed, (actor, accepted)).await?;
         Ok(followed)
     }
@@ -356,12 +470,16 @@ impl SourceRuntime {
         let rows = self.read(root).await?;
         let (name, _) = self.document_of(root);
         let (this, replica, key) = (Arc::clone(self), document.replica.clone(), root.to_owned());
+        let views = Arc::clone(&document.views);
         let work = move || {
             let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
-            let ((planned, is_older), _) = replica.read(|base| match plan(base, source, &rows, false) {
-                Err(ReconcileError::Older { .. }) => (plan(base, source, &rows, true), true),
-                planned => (planned, false),
-            });
+            let plan = |base: &BaseCrdt<JsonCrdt>| {
+                views.track(base, |tracker| match tracker.plan(base, source, &rows, false) {
+                    Err(ReconcileError::Older { .. }) => (tracker.plan(base, source, &rows, true), true),
+                    planned => (planned, false),
+                })
+            };
+            let ((planned, is_older), _) = replica.read(plan);
             let hold = match this.is_restored(&key, &rows)? {
                 true => Some(Hold::Restored),
                 false => is_older.then_some(Hold::Older),
@@ -375,9 +493,4 @@ impl SourceRuntime {
     pub(crate) fn mode(&self) -> Mode {
         self.shape.mapping.mode
     }
-}
-
-/// The version of the rows that a document has followed.
-fn followed_version(base: &BaseCrdt<JsonCrdt>, source: &Keypair) -> Option<i64> {
-    version_of(&base.at(&tracking_ref(base, source)).ok()?.doc.view())
 }

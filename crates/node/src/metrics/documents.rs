@@ -39,13 +39,16 @@ pub(super) fn register(registry: &mut Registry, documents: &Documents) {
     let held = documents.sources().held();
     register_gauges(registry, documents, &held);
     type Read = fn(&SourceRuntime) -> &AtomicU64;
-    let counters: [(&str, &str, Read); 6] = [
+    let counters: [(&str, &str, Read); 7] = [
         ("batches", "Batches that were signed for a database", |source| &source.counters.batches),
         ("ops", "Ops in them", |source| &source.counters.ops),
         ("conflicts", "Conflicts that were open after a batch", |source| &source.counters.conflicts),
         ("missed", "Changed rows that a sweep found and no feed had named", |source| &source.counters.missed),
         ("failures", "Runs that failed", |source| &source.counters.failures),
         ("saves", "Saves that were committed", |source| &source.counters.saves),
+        ("stood_still", "Batches of rows that had changed while their version stood still", |source| {
+            &source.counters.stood_still
+        }),
     ];
     for (name, help, read) in counters {
         let family: Family<SourceLabels, Counter> = Family::default();
@@ -58,7 +61,7 @@ pub(super) fn register(registry: &mut Registry, documents: &Documents) {
 }
 
 fn register_gauges(registry: &mut Registry, documents: &Documents, held: &[std::sync::Arc<SourceRuntime>]) {
-    let [lag, pending, failing, waiting, paused, failed]: [Gauges; 6] = Default::default();
+    let [lag, pending, failing, waiting, skipped, paused, failed]: [Gauges; 7] = Default::default();
     let now = clock::now_ms();
     for source in held {
         let labels = SourceLabels::of(&source.name);
@@ -68,6 +71,7 @@ fn register_gauges(registry: &mut Registry, documents: &Documents, held: &[std::
             (&pending, pending_count as u64),
             (&failing, failing_count as u64),
             (&waiting, source.holds() as u64),
+            (&skipped, (source.skipped() + source.nameless_rows()) as u64),
             (&paused, u64::from(is_paused)),
             (&failed, u64::from(source.failure().is_some())),
         ] {
@@ -87,6 +91,7 @@ fn register_gauges(registry: &mut Registry, documents: &Documents, held: &[std::
         ("pending", "Documents that are to follow", pending),
         ("failing", "Documents that are tried again since a run failed", failing),
         ("waiting", "Documents that wait until somebody accepts what a backup has brought", waiting),
+        ("skipped", "Rows that are not followed since a document cannot have them", skipped),
         ("paused", "1 when nothing is followed until somebody says so", paused),
         ("feed_failed", "1 when a database does not say what has changed", failed),
     ] {

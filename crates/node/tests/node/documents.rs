@@ -140,7 +140,6 @@ fn a_node_without_the_mapping_shows_the_same_and_takes_edits() {
     assert_eq!(show(&peer)["unsaved"], show(&node)["unsaved"]);
     edit(&peer, &json!({"jobs": {"j2": {"body": "typed elsewhere\n"}}}));
     peer.patch(DOCUMENT, r#"{"owner": "me"}"#).refused(422, "db_owned");
-    peer.post(&format!("{DOCUMENT}/save"), "{}").refused(503, "no_source");
     until("the edit comes back", || show(&node)["view"]["jobs"]["j2"]["body"] == "typed elsewhere\n");
     save(&node);
     until("the save comes", || show(&peer)["unsaved"] == json!([]));

@@ -79,6 +79,13 @@ fn source(node: &Node) -> Value {
 }
 
 /// A number of `/metrics`, by its name and labels.
+/// How the node is, and the code of why.
+fn reason(node: &Node) -> (String, String) {
+    let status = node.get("/api/v1/status").json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&status["health"]), text(&status["reasons"][0]["code"]))
+}
+
 fn metric(node: &Node, name: &str) -> Option<u64> {
     let text = node.get("/metrics").body;
     let line =
@@ -156,7 +163,7 @@ fn a_database_that_comes_late_is_followed_from_then_on() {
     node.get("/api/v1/documents/page:1").refused(404, "no_such_document");
     node.post("/api/v1/reconcile/notes/pause", "{}").refused(503, "no_source");
     let status = node.cli(&dir, &["status"]);
-    assert_eq!(status.code, 0, "{status:?}");
+    assert_eq!(status.code, 8, "{status:?}");
     assert!(status.stdout.contains("SOURCE  notes (sqlite:notes.db) failing: "), "{status:?}");
 
     // With other columns than the mapping names it is still none: that is said by table and column.
@@ -186,10 +193,11 @@ fn a_document_that_was_open_before_its_database_came_follows_it() {
     fs::rename(dir.path().join("notes.db"), dir.path().join("away.db")).unwrap();
     let node = Node::start(&dir);
     let before = show(&node);
-    assert_eq!((&before["source"], &before["view"]["body"]), (&Value::Null, &json!("Feed them now.")));
+    assert_eq!((&before["source"], &before["reconciled_here"]), (&json!("notes"), &json!(false)));
+    assert_eq!(before["view"]["body"], "Feed them now.");
     node.post(&format!("{NOTE}/save"), "{}").refused(503, "no_source");
     fs::rename(dir.path().join("away.db"), dir.path().join("notes.db")).unwrap();
-    until("it has its source", || show(&node)["source"] == "notes");
+    until("it has its source", || show(&node)["reconciled_here"] == true);
     assert_eq!(node.post(&format!("{NOTE}/save"), "{}").status, 200);
     assert_eq!(show(&node)["unsaved"], json!([]));
     node.stop();
@@ -329,11 +337,15 @@ fn status_says_what_a_source_lacks() {
         told.contains("SOURCE  notes (sqlite:notes.db) only followed: the key of notes is not here"),
         "{told}"
     );
+    let status = node.cli(&dir, &["reconcile", "status"]);
+    assert_eq!(status.code, 8, "{status:?}");
+    assert_eq!(reason(&node), ("failing".into(), "source_without_key".into()));
     node.stop();
 
     let dir = setting();
     let node = Node::start(&dir);
     show(&node);
+    assert_eq!(node.get("/api/v1/status").json()["health"], "ok");
     let of_status = || node.get("/api/v1/status").json()["sources"][0].clone();
     let told = || node.cli(&dir, &["status"]).stdout;
     assert_eq!(
@@ -347,6 +359,16 @@ fn status_says_what_a_source_lacks() {
     node.post("/api/v1/reconcile/notes/resume", "{}");
     sql(dir.path(), "ALTER TABLE notes RENAME TO elsewhere");
     until("the feed fails", || of_status()["state"] == "failing");
+    assert_eq!(reason(&node), ("failing".into(), "source_failing".into()));
+    let status = node.cli(&dir, &["status"]);
+    assert!(
+        status.code == 8 && status.stdout.starts_with("health  failing\n        notes (sqlite:"),
+        "{status:?}"
+    );
+    let status = node.cli(&dir, &["reconcile", "status"]);
+    assert!(status.code == 8 && !status.stderr.contains("backup"), "{status:?}");
+    // It serves all the same, and nobody has to take it out of a pool.
+    assert_eq!(node.get("/readyz").json(), json!({"ready": true, "reasons": []}));
     let listed: Vec<Value> = node.get("/api/v1/documents").json().as_array().unwrap().clone();
     let ids: Vec<&str> = listed.iter().map(|each| each["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["note:1"], "what is kept here is listed without its database");
@@ -365,7 +387,11 @@ fn two_keys_for_one_database_are_found_and_what_to_do_is_said() {
     until("the status says so", || {
         source(&peer)["reason"].as_str().is_some_and(|reason| reason.contains("two documents of each row"))
     });
-    assert_eq!(source(&peer)["state"], "following");
+    assert_eq!(source(&peer)["state"], "two_keys");
+    let status = peer.cli(&other, &["reconcile", "status"]);
+    assert_eq!(status.code, 8, "{status:?}");
+    assert!(!status.stderr.contains("backup"), "{status:?}");
+    assert_eq!(reason(&peer), ("failing".into(), "two_source_keys".into()));
     // The other node's copy has another id: its own document has the name.
     let strangers = || -> Vec<Value> {
         let all = peer.get("/api/v1/documents").json();
@@ -487,7 +513,7 @@ fn uninstall_prints_what_it_executes_and_asks() {
     let dir = setting();
     let node = Node::start(&dir);
     let none = node.cli(&dir, &["reconcile", "uninstall", "notes"]);
-    assert_eq!((none.code, none.stdout.as_str()), (0, "notes: no outbox is installed already\n"));
+    assert_eq!((none.code, none.stdout.as_str()), (0, "notes: no outbox is installed\n"));
     let objects = || -> Vec<String> {
         let database = Connection::open(dir.path().join("notes.db")).unwrap();
         let mut statement = database.prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
@@ -510,7 +536,7 @@ fn uninstall_prints_what_it_executes_and_asks() {
     assert_eq!(objects(), before);
     install();
     let done = node.cli(&dir, &["reconcile", "uninstall", "notes", "--yes"]);
-    assert_eq!(done.stdout, format!("{}notes: no outbox is installed\n", shown.stdout));
+    assert_eq!(done.stdout, format!("{}notes: the outbox is removed\n", shown.stdout));
     assert_eq!(objects(), before);
     node.stop();
 }

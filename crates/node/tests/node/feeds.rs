@@ -7,10 +7,9 @@ use tempfile::TempDir;
 
 use super::harness::{Node, until};
 use super::workflows::{
-    DOCUMENT, database, follows, kill, setting, setting_with, show, show_one, source, sql, verified,
+    DOCUMENT, OTHER, database, follows, install, kill, setting, show, show_one, source, sql, two_roots,
+    verified,
 };
-
-const OTHER: &str = "/api/v1/documents/workflow:43";
 
 /// All that a database's schema has, and all rows of the application's tables.
 fn everything(dir: &TempDir) -> Vec<String> {
@@ -27,17 +26,13 @@ fn everything(dir: &TempDir) -> Vec<String> {
     found
 }
 
-/// A second workflow beside the first one.
-fn two_roots(more: &str) -> TempDir {
-    let dir = setting_with("merge", more);
-    sql(dir.path(), "INSERT INTO workflows (id, name) VALUES ('43', 'other')");
-    dir
-}
-
-fn install(dir: &TempDir, node: &Node) {
-    let installed = node.cli(dir, &["reconcile", "install", "workflows", "--yes"]);
-    assert_eq!(installed.code, 0, "{installed:?}");
-    until("the outbox is read", || source(node)["feed"] == "outbox");
+/// A node that follows two roots by an outbox, and has opened the first one.
+fn with_outbox(more: &str) -> (TempDir, Node) {
+    let dir = two_roots(more);
+    let node = Node::start(&dir);
+    show(&node);
+    install(&dir, &node);
+    (dir, node)
 }
 
 /// Waits until all that the feed had to say before this was run: the other root is deployed, and then nothing waits.
@@ -97,10 +92,7 @@ fn an_outbox_is_added_when_asked_for_followed_and_removed_without_a_trace() {
 
 #[test]
 fn what_a_feed_missed_is_found_by_a_sweep_and_counted() {
-    let dir = two_roots("sweep = \"1s\"");
-    let node = Node::start(&dir);
-    show(&node);
-    install(&dir, &node);
+    let (dir, node) = with_outbox("sweep = \"1s\"");
     passed(&dir, &node, "swept once");
     assert_eq!(source(&node)["missed"], 0);
     // A writer for whom the triggers were not there.
@@ -121,10 +113,7 @@ fn what_a_feed_missed_is_found_by_a_sweep_and_counted() {
 
 #[test]
 fn a_trigger_that_somebody_drops_leaves_the_feed_to_scans() {
-    let dir = two_roots("");
-    let node = Node::start(&dir);
-    show(&node);
-    install(&dir, &node);
+    let (dir, node) = with_outbox("");
     sql(
         dir.path(),
         "DROP TRIGGER gangline_workflows_jobs_au; UPDATE jobs SET name = 'unsaid' WHERE id = 'j1'",
@@ -136,10 +125,7 @@ fn a_trigger_that_somebody_drops_leaves_the_feed_to_scans() {
 
 #[test]
 fn entries_that_are_gone_before_they_were_read_are_made_up_for() {
-    let dir = two_roots("");
-    let node = Node::start(&dir);
-    show(&node);
-    install(&dir, &node);
+    let (dir, node) = with_outbox("");
     // Whoever cleans up the outbox leaves the last one: it names the other root alone.
     sql(
         dir.path(),
@@ -160,10 +146,7 @@ fn entries_that_are_gone_before_they_were_read_are_made_up_for() {
 
 #[test]
 fn entries_that_come_twice_or_in_another_order_say_nothing_new() {
-    let dir = two_roots("");
-    let node = Node::start(&dir);
-    show(&node);
-    install(&dir, &node);
+    let (dir, node) = with_outbox("");
     sql(
         dir.path(),
         "UPDATE jobs SET name = 'deployed' WHERE id = 'j1'; UPDATE workflows SET lock_version = 2 WHERE id = '42'",
@@ -190,10 +173,7 @@ fn entries_that_come_twice_or_in_another_order_say_nothing_new() {
 
 #[test]
 fn entries_that_anybody_made_up_do_no_harm() {
-    let dir = two_roots("");
-    let node = Node::start(&dir);
-    show(&node);
-    install(&dir, &node);
+    let (dir, node) = with_outbox("");
     passed(&dir, &node, "first");
     let before = show(&node);
     let files = || fs::read_dir(dir.path().join("gangline-data/documents")).unwrap().count();

@@ -113,7 +113,11 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn spawn(dir: &Path, args: &[&str]) -> Self {
-        let mut child = command(dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(command(dir, args))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
         Self { child, stdout, stderr }
@@ -157,7 +161,26 @@ impl Node {
     /// Starts `gangline up` with these arguments and waits until it serves.
     pub(crate) fn start_with(dir: &TempDir, args: &[&str]) -> Self {
         let args: Vec<&str> = ["up"].iter().chain(args).copied().collect();
-        let process = Process::spawn(dir.path(), &args);
+        Self::of(Process::spawn(dir.path(), &args))
+    }
+
+    /// Starts `gangline up` where `limit`, such as `ulimit -n 256`, holds for its process.
+    #[cfg(unix)]
+    pub(crate) fn start_under(dir: &TempDir, limit: &str) -> Self {
+        let plain = command(dir.path(), &["up", "--listen", "127.0.0.1:0"]);
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(format!("{limit} && exec \"$0\" \"$@\"")).arg(plain.get_program());
+        limited.args(plain.get_args()).current_dir(dir.path()).stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        Self::of(Process::of(limited))
+    }
+
+    fn of(process: Process) -> Self {
         let mut ready = Vec::new();
         while !ready.last().is_some_and(|line: &String| line.starts_with("Ctrl-C stops")) {
             match process.stdout.take() {

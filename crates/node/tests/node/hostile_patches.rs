@@ -68,7 +68,7 @@ fn what_is_no_json_or_no_patch_of_this_document_changes_nothing() {
         (r#"{"name": {"x": 1}}"#, 422, "wrong_type"),
         (r#"{"concurrency": 1.5}"#, 422, "wrong_type"),
         (r#"{"concurrency": 9223372036854775808}"#, 422, "wrong_type"),
-        (r#"{"concurrency": "5"}"#, 422, "wrong_type"),
+        (r#"{"concurrency": "05"}"#, 422, "wrong_type"),
         (r#"{"edges": {"e1": {"enabled": 1}}}"#, 422, "wrong_type"),
         // All of a patch or nothing.
         (r#"{"name": "x", "jobs": {"j1": {"name": "y"}, "j2": {"nope": 1}}}"#, 422, "unknown_field"),

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-use super::harness::{Node, command, run};
+use super::harness::{Node, command, run, until};
 
 const SETTINGS: &str = r#"
 [[reconcile]]
@@ -195,4 +195,62 @@ fn a_mapping_is_compared_with_its_database_where_that_can_be_read() {
         .collect();
     assert!(found.contains(&"sqlite:app.db has what workflows names"), "{found:?}");
     assert!(found.contains(&"that of workflows will be made on the first start"), "{found:?}");
+}
+
+#[test]
+fn what_can_never_be_a_database_is_a_mistake_and_what_is_not_there_yet_is_none() {
+    let dir = with(SETTINGS);
+    let missing = run(dir.path(), &["config", "check"]);
+    assert_eq!((missing.code, missing.stdout.as_str()), (0, "gangline.toml: ok\n"), "{}", missing.stderr);
+    assert_eq!(missing.stderr.matches("unable to open database file").count(), 1, "{}", missing.stderr);
+    let app = dir.path().join("app.db");
+    fs::write(&app, "not a database, but a text of some length").unwrap();
+    let text = run(dir.path(), &["config", "check"]);
+    assert_eq!(text.code, 9, "{text:?}");
+    assert!(text.stderr.contains("file is not a database"), "{}", text.stderr);
+    fs::remove_file(&app).unwrap();
+    fs::create_dir(&app).unwrap();
+    let folder = run(dir.path(), &["config", "check"]);
+    assert_eq!(folder.code, 9, "{folder:?}");
+    fs::remove_dir(&app).unwrap();
+    fs::write(&app, "").unwrap();
+    let empty = run(dir.path(), &["config", "check"]);
+    assert!(empty.stderr.contains("workflows"), "an empty file is a database without tables: {empty:?}");
+}
+
+#[test]
+fn a_node_whose_mapping_is_refused_has_made_no_key() {
+    let dir = with(SETTINGS);
+    let database = rusqlite::Connection::open(dir.path().join("app.db")).unwrap();
+    database.execute_batch("CREATE TABLE workflows (id INTEGER PRIMARY KEY, title TEXT)").unwrap();
+    let refused = run(dir.path(), &["up", "--listen", "127.0.0.1:0"]);
+    assert_eq!(refused.code, 9, "{refused:?}");
+    assert!(!key_file(&dir).exists());
+    assert_eq!(shown(&dir)["state"], "missing");
+}
+
+#[test]
+fn a_source_under_another_name_is_known_by_the_key_that_this_node_has() {
+    let dir = with(SETTINGS);
+    let database = rusqlite::Connection::open(dir.path().join("app.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE workflows (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO workflows VALUES (1, 'a')",
+        )
+        .unwrap();
+    let node = Node::start(&dir);
+    assert_eq!(node.get("/api/v1/documents/workflow:1").status, 200);
+    node.stop();
+    fs::write(
+        dir.path().join("gangline.toml"),
+        SETTINGS.replace("${APP_DB}", "app.db").replace("\"workflows\"\ndatabase", "\"flows\"\ndatabase"),
+    )
+    .unwrap();
+    let node = Node::start(&dir);
+    let listed = || node.get("/api/v1/documents").json().to_string();
+    until("the other document is met", || {
+        listed().contains("this node has followed these rows as workflows")
+    });
+    assert!(!listed().contains("another node has made a key"), "{}", listed());
+    node.stop();
 }

@@ -10,7 +10,23 @@ use super::workflows::{
     verified,
 };
 
-const APART: [&str; 2] = ["--listen", "127.0.0.1:0"];
+/// Two nodes that reconcile one database, and do not know of each other.
+fn apart() -> (TempDir, TempDir, Node, Node) {
+    let first = setting("merge");
+    let a = Node::start(&first);
+    let second = second_of(&first);
+    let b = Node::start(&second);
+    (first, second, a, b)
+}
+
+/// Two nodes that reconcile one database, and are linked. With more settings of the source at the first one.
+fn linked(more: &str) -> (TempDir, TempDir, Node, Node) {
+    let first = setting_with("merge", more);
+    let a = Node::start(&first);
+    let second = second_of(&first);
+    let b = linked_to(&second, &a);
+    (first, second, a, b)
+}
 
 fn linked_to(dir: &TempDir, other: &Node) -> Node {
     Node::start_with(dir, &["--listen", "127.0.0.1:0", "--peer", &other.sync_url()])
@@ -54,6 +70,14 @@ fn honest(node: &Node) {
     verified(node);
 }
 
+/// Nobody has lied, and what the documents say of the database is so.
+fn ended(a: Node, b: Node) {
+    honest(&a);
+    honest(&b);
+    a.stop();
+    b.stop();
+}
+
 fn paused(node: &Node, is_paused: bool) {
     let verb = if is_paused { "pause" } else { "resume" };
     assert_eq!(node.post(&format!("/api/v1/reconcile/workflows/{verb}"), "{}").status, 200);
@@ -61,10 +85,7 @@ fn paused(node: &Node, is_paused: bool) {
 
 #[test]
 fn nodes_that_reconcile_one_version_sign_one_batch() {
-    let first = setting("merge");
-    let a = Node::start(&first);
-    let second = second_of(&first);
-    let b = linked_to(&second, &a);
+    let (first, _second, a, b) = linked("");
     edit(&a, &json!({"jobs": {"j1": {"body": "typed\none\ntwo\n"}}}));
     agree(&a, &b);
     assert_eq!(batches(&a).len(), 1, "both have filled it");
@@ -76,18 +97,12 @@ fn nodes_that_reconcile_one_version_sign_one_batch() {
     assert_eq!((batches(&a), batches(&a).len()), (batches(&b), 2));
     let history = |node: &Node| node.get(&format!("{DOCUMENT}/history")).json().as_array().unwrap().len();
     assert_eq!((history(&a), history(&b)), (3, 3), "two batches and one edit");
-    honest(&a);
-    honest(&b);
-    a.stop();
-    b.stop();
+    ended(a, b);
 }
 
 #[test]
 fn nodes_that_fill_a_document_apart_make_the_same_bytes() {
-    let first = setting("merge");
-    let a = Node::start(&first);
-    let second = second_of(&first);
-    let b = Node::start(&second);
+    let (_first, second, a, b) = apart();
     std::thread::scope(|scope| {
         for node in [&a, &b] {
             scope.spawn(|| show(node));
@@ -99,19 +114,13 @@ fn nodes_that_fill_a_document_apart_make_the_same_bytes() {
     let b = linked_to(&second, &a);
     assert_eq!(agree(&a, &b)["heads"], filled["heads"]);
     assert_eq!(batches(&a), batches(&b));
-    honest(&a);
-    honest(&b);
-    a.stop();
-    b.stop();
+    ended(a, b);
 }
 
 /// One node has followed version 2, the other one version 3 without having seen 2; then they meet. `is_newer_first`:
 /// the one with version 3 is there when the other one comes.
 fn meet_at_two_versions(is_newer_first: bool) {
-    let first = setting("merge");
-    let a = Node::start_with(&first, &APART);
-    let second = second_of(&first);
-    let b = Node::start_with(&second, &APART);
+    let (first, second, a, b) = apart();
     agree(&a, &b);
     // Each brings the same line; both together would have it twice.
     paused(&b, true);
@@ -148,10 +157,7 @@ fn meet_at_two_versions(is_newer_first: bool) {
     follows(&b, 4);
     let both = agree(&a, &b);
     assert_eq!((&both["view"]["name"], both["heads"].as_array().unwrap().len()), (&json!("fourth"), 1));
-    honest(&a);
-    honest(&b);
-    a.stop();
-    b.stop();
+    ended(a, b);
 }
 
 #[test]
@@ -166,10 +172,7 @@ fn nodes_that_read_two_versions_apart_show_the_newest_when_the_newer_one_comes()
 
 #[test]
 fn a_batch_of_an_older_version_that_comes_late_is_put_right_by_whoever_reads_the_database() {
-    let first = setting("merge");
-    let a = Node::start(&first);
-    let second = second_of(&first);
-    let b = Node::start(&second);
+    let (first, _second, a, b) = apart();
     agree(&a, &b);
     paused(&b, true);
     let line = "UPDATE jobs SET body = body || 'three' || char(10) WHERE id = 'j1'";
@@ -221,10 +224,7 @@ fn nodes_whose_databases_differ_do_not_answer_each_other_for_ever() {
 
 #[test]
 fn when_one_of_two_nodes_is_gone_for_good_the_other_one_goes_on() {
-    let first = setting("merge");
-    let a = Node::start(&first);
-    let second = second_of(&first);
-    let b = linked_to(&second, &a);
+    let (first, _second, a, b) = linked("");
     edit(&a, &json!({"jobs": {"j9": {"name": "draft"}}}));
     until("the draft", || show(&b)["view"]["jobs"]["j9"]["name"] == "draft");
     kill(a);
@@ -240,10 +240,7 @@ fn when_one_of_two_nodes_is_gone_for_good_the_other_one_goes_on() {
 
 #[test]
 fn two_nodes_save_what_people_wrote_at_each_once() {
-    let first = setting_with("merge", "poll = \"5ms\"");
-    let a = Node::start(&first);
-    let second = second_of(&first);
-    let b = linked_to(&second, &a);
+    let (first, _second, a, b) = linked("poll = \"5ms\"");
     agree(&a, &b);
     for round in 0..5 {
         let (ours, theirs) = (format!("a{round}"), format!("b{round}"));
@@ -262,19 +259,13 @@ fn two_nodes_save_what_people_wrote_at_each_once() {
     let rows = Connection::open(first.path().join("app.db")).unwrap();
     let count: i64 = rows.query_row("SELECT count(*) FROM jobs", [], |row| row.get(0)).unwrap();
     assert_eq!(count, 12);
-    honest(&a);
-    honest(&b);
-    a.stop();
-    b.stop();
+    ended(a, b);
 }
 
 /// The other node reads the rows as soon as they are there, and hears a moment later that it was a save.
 #[test]
 fn a_text_that_one_node_saves_is_no_news_at_the_other() {
-    let first = setting_with("merge", "poll = \"1ms\"");
-    let a = Node::start(&first);
-    let second = second_of(&first);
-    let b = linked_to(&second, &a);
+    let (first, _second, a, b) = linked("poll = \"1ms\"");
     agree(&a, &b);
     let mut body = "one\ntwo\n".to_owned();
     for round in 0..8 {
@@ -289,18 +280,12 @@ fn a_text_that_one_node_saves_is_no_news_at_the_other() {
         assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body);
     }
     assert_eq!(agree(&a, &b)["conflicts"], json!([]));
-    honest(&a);
-    honest(&b);
-    a.stop();
-    b.stop();
+    ended(a, b);
 }
 
 #[test]
 fn a_text_that_two_nodes_save_at_once_is_written_once() {
-    let first = setting_with("merge", "poll = \"1ms\"");
-    let a = Node::start(&first);
-    let second = second_of(&first);
-    let b = linked_to(&second, &a);
+    let (first, _second, a, b) = linked("poll = \"1ms\"");
     agree(&a, &b);
     let mut body = "one\ntwo\n".to_owned();
     for round in 0..8 {
@@ -316,8 +301,5 @@ fn a_text_that_two_nodes_save_at_once_is_written_once() {
         assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body, "round {round}");
     }
     assert_eq!(agree(&a, &b)["view"]["jobs"]["j1"]["body"], body);
-    honest(&a);
-    honest(&b);
-    a.stop();
-    b.stop();
+    ended(a, b);
 }

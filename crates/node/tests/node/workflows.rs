@@ -59,6 +59,9 @@ refs = { source_job_id = "jobs" }
 /// The document of the one workflow that is there from the beginning.
 pub(crate) const DOCUMENT: &str = "/api/v1/documents/workflow:42";
 
+/// The document of the other one, where there are [`two_roots`].
+pub(crate) const OTHER: &str = "/api/v1/documents/workflow:43";
+
 /// A folder with the database and the settings of a node that follows it.
 pub(crate) fn setting(mode: &str) -> TempDir {
     setting_with(mode, "")
@@ -70,6 +73,20 @@ pub(crate) fn setting_with(mode: &str, more: &str) -> TempDir {
     write_settings(dir.path(), "app.db", mode, more);
     sql(dir.path(), SCHEMA);
     dir
+}
+
+/// A second workflow beside the first one.
+pub(crate) fn two_roots(more: &str) -> TempDir {
+    let dir = setting_with("merge", more);
+    sql(dir.path(), "INSERT INTO workflows (id, name) VALUES ('43', 'other')");
+    dir
+}
+
+/// Adds the outbox, and waits until it is read.
+pub(crate) fn install(dir: &TempDir, node: &Node) {
+    let installed = node.cli(dir, &["reconcile", "install", "workflows", "--yes"]);
+    assert_eq!(installed.code, 0, "{installed:?}");
+    until("the outbox is read", || source(node)["feed"] == "outbox");
 }
 
 /// A folder for another node that has the source's key and follows the database of the first one's.

@@ -87,7 +87,7 @@ fn ask(node: &Node, shape: &Shape, database: &Database) {
 
 /// What is the source's in a content: the layout and its like, fields that only it writes, that lists and rows are such.
 fn owned(node: &Node) -> serde_json::Value {
-    let view: serde_json::Value = Reading::of(&node.base).content.into();
+    let view: serde_json::Value = JsonValue::clone(&Reading::of(&node.base).content).into();
     let rows = |list: &str| -> Vec<String> {
         let rows = view[list].as_object().unwrap_or_else(|| panic!("{list} is {}", view[list]));
         rows.iter()

@@ -87,7 +87,7 @@ fn a_stored_document_with_a_draft_follows_by_the_same_bytes_as_a_live_one() {
     merge(&mut database.content, &import());
     let live = alice.reconcile(&shape, &database.rows(&shape));
     let base = BaseCrdt::open(&person(3), &snapshot).unwrap();
-    let mut opener = Node { key: person(3), base, log: Vec::new() };
+    let mut opener = Node::over(3, base);
     let stored = opener.reconcile(&shape, &database.rows(&shape));
     assert_eq!(stored.changes, live.changes);
     assert_eq!(opener.told(&stored.changes)[0].changes, alice.told(&live.changes)[0].changes);
@@ -106,7 +106,7 @@ fn a_stored_mirror_equals_the_database_for_the_next_opener_and_lists_the_draft()
     let snapshot = alice.base.save().unwrap();
     merge(&mut database.content, &import());
     let base = BaseCrdt::open(&person(3), &snapshot).unwrap();
-    let mut opener = Node { key: person(3), base, log: Vec::new() };
+    let mut opener = Node::over(3, base);
     let stored = opener.reconcile(&shape, &database.rows(&shape));
     assert_eq!(stored.changes, alice.reconcile(&shape, &database.rows(&shape)).changes);
     assert_eq!(opener.view(), database.content);

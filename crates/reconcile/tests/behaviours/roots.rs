@@ -1,6 +1,6 @@
 //! A root that counts as deleted, or is gone, and comes back.
 
-use gangline_reconcile::{Layout, Rows, Shape};
+use gangline_reconcile::{Layout, RootChange, Rows, Shape};
 use serde_json::json;
 
 use super::world::{Node, merge};
@@ -29,12 +29,14 @@ fn a_root_that_is_deleted_softly_says_so_and_is_not_otherwise_followed_until_it_
         let told = alice.told(&deleted.changes);
         let paths: Vec<_> = told[0].changes.iter().map(|change| change.path.to_string()).collect();
         assert_eq!(paths, ["deleted_at"]);
+        assert_eq!((told[0].root, told[0].is_save), (Some(RootChange::Gone), false));
         // While it is deleted, nothing else moves it.
         database.content["jobs"]["j2"]["name"] = json!("renamed too");
         assert_eq!(alice.reconcile(&shape, &database.rows(&shape)).ops, 0);
 
         database.content["deleted_at"] = json!(null);
-        alice.reconcile(&shape, &database.rows(&shape));
+        let back = alice.reconcile(&shape, &database.rows(&shape));
+        assert_eq!(alice.told(&back.changes)[0].root, Some(RootChange::Back));
         assert!(!is_deleted(&alice, &shape));
         let mut expected = database.content.clone();
         if mode == gangline_reconcile::Mode::Merge {
@@ -54,7 +56,9 @@ fn a_root_that_is_gone_says_so_and_stays_readable_until_it_is_back() {
         assert_eq!(gone.ops, 1);
         assert!(is_deleted(&alice, &shape));
         assert_eq!(alice.view(), draft);
-        assert_eq!(alice.told(&gone.changes).len(), 1, "clients get the notice");
+        let told = alice.told(&gone.changes).remove(0);
+        assert_eq!((told.root, told.is_save), (Some(RootChange::Gone), false), "clients get the notice");
+        assert!(told.changes.is_empty() && !told.version_stood_still);
         assert_eq!(alice.reconcile(&shape, &Rows::none(&shape)).ops, 0);
 
         database.content["jobs"]["j1"]["name"] = json!("renamed");
@@ -75,6 +79,8 @@ fn a_root_that_comes_back_as_it_was_is_one_op() {
     alice.reconcile(&shape, &Rows::none(&shape));
     let back = alice.reconcile(&shape, &database.rows(&shape));
     assert_eq!(back.ops, 1);
+    let told = alice.told(&back.changes).remove(0);
+    assert_eq!((told.root, told.is_save, told.changes.len()), (Some(RootChange::Back), false, 0));
     assert_eq!(alice.view(), database.content);
 }
 
@@ -84,7 +90,8 @@ fn a_root_that_comes_back_deleted_softly_is_still_deleted() {
         let (shape, mut database, mut alice) = followed(mode);
         alice.reconcile(&shape, &Rows::none(&shape));
         database.content["deleted_at"] = json!("2026-10-01");
-        alice.reconcile(&shape, &database.rows(&shape));
+        let still = alice.reconcile(&shape, &database.rows(&shape));
+        assert_eq!(alice.told(&still.changes)[0].root, None);
         assert!(is_deleted(&alice, &shape));
         database.content["deleted_at"] = json!(null);
         alice.reconcile(&shape, &database.rows(&shape));

@@ -1,7 +1,7 @@
 //! Rows that cannot be read, and rows that name what is not there.
 
 use bft_json_crdt::JsonValue;
-use gangline_reconcile::{Layout, Mode, Rows, RowsBuilder, Shape, dangling};
+use gangline_reconcile::{Cell, Layout, Mode, Row, Rows, RowsBuilder, Shape, dangling};
 use serde_json::json;
 
 use super::world::{Database, merge, write_rows};
@@ -14,19 +14,23 @@ fn with_bad(shape: &Shape, database: &Database, bad: &[(Option<usize>, &str)]) -
     rows.set_version(good.version);
     match bad.contains(&(None, "1")) {
         true => rows.bad(None, Some("1"), "name", "is a blob"),
-        false => rows.row(None, "1", good.root.unwrap()),
+        false => rows.row(None, "1", cells(&good.root.unwrap())),
     }
     for (list, all) in (0..).zip(good.lists) {
         for (key, row) in all {
             match bad.contains(&(Some(list), &*key)) {
                 true => rows.bad(Some(list), Some(&key), "name", "is a blob"),
-                false => rows.row(Some(list), &key, row),
+                false => rows.row(Some(list), &key, cells(&row)),
             }
         }
     }
     // Nobody can say which row it is.
     rows.bad_key(Some(0), "is null");
     rows.finish().unwrap()
+}
+
+fn cells(row: &Row) -> impl Iterator<Item = Result<Cell<'_>, &'static str>> {
+    row.iter().map(|value| Ok(Cell::of(value).unwrap()))
 }
 
 fn row(name: &str) -> serde_json::Value {

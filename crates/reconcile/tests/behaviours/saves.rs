@@ -4,8 +4,8 @@ use bft_json_crdt::JsonValue;
 use gangline_reconcile::{Mode, SavePlan, Shape, Take, Write, WriteAction};
 use serde_json::json;
 
-use super::followed;
 use super::world::{Database, Node, mapping, merge, schema};
+use super::{MODES, followed};
 
 fn problems(plan: &SavePlan) -> Vec<String> {
     assert!(plan.writes.is_empty() && plan.paths.is_empty(), "where there is a problem nothing is written");
@@ -174,6 +174,32 @@ fn lists_that_name_each_other_in_a_circle_go_in_the_mappings_order() {
 }
 
 #[test]
+fn a_list_whose_key_is_its_parent_has_the_roots_own_row_alone() {
+    let (mut mapping, mut schema) = (mapping(Mode::Merge), schema());
+    mapping.lists[1].key = "workflow_id".to_owned();
+    schema.tables.get_mut("edges").unwrap().unique.push("workflow_id".to_owned());
+    let shape = Shape::bind(mapping, &schema).unwrap();
+    let mut database = Database::new();
+    database.content["edges"] = json!({});
+    let mut alice = Node::new(1);
+    alice.reconcile(&shape, &database.rows(&shape));
+    let edge = json!({"source_job_id": null, "enabled": true, "weight": 0.5});
+    alice.patch(&shape, json!({"edges": {"1": edge, "2": edge}}));
+    assert_eq!(
+        problems(&alice.save(&shape, &mut database)),
+        ["edges.2 has the key of another row of workflows"]
+    );
+    alice.patch(&shape, json!({"edges": {"2": null}}));
+    assert_eq!(order(&shape, &alice.save(&shape, &mut database)), ["insert edges 1"]);
+    alice.patch(&shape, json!({"edges": {"1": {"weight": 2.5}}}));
+    assert_eq!(order(&shape, &alice.save(&shape, &mut database)), ["update edges 1"]);
+    assert_eq!(alice.reconcile(&shape, &database.rows(&shape)).ops, 0);
+    alice.patch(&shape, json!({"edges": {"1": null}}));
+    assert_eq!(order(&shape, &alice.save(&shape, &mut database)), ["delete edges 1"]);
+    assert_eq!(alice.view(), database.content);
+}
+
+#[test]
 fn what_only_the_database_writes_is_never_saved() {
     let (shape, mut database, mut alice) = followed(Mode::Merge);
     alice.forge(|doc| {
@@ -209,4 +235,41 @@ fn edits_in_a_row_that_cannot_be_read_keep_a_document_from_being_saved() {
     // Rows that nobody has edited keep nobody from saving.
     alice.patch(&shape, json!({"jobs": {"j1": {"name": "build"}}}));
     assert_eq!(order(&shape, &alice.plan_save(&shape, &rows)), ["update root 1"]);
+}
+
+#[test]
+fn what_the_document_owns_is_not_saved_until_it_is_whatever_the_database_writes_meanwhile() {
+    for mode in MODES {
+        let (shape, mut database, mut alice) = followed(mode);
+        alice.patch(&shape, json!({"color": "blue"}));
+        database.version = 2;
+        database.content["name"] = json!("deployed");
+        let reconciled = alice.reconcile(&shape, &database.rows(&shape));
+        assert_eq!(alice.view()["color"], "blue");
+        let left: Vec<_> =
+            alice.unsaved(&shape).into_iter().map(|it| (it.path.to_string(), it.base)).collect();
+        assert_eq!(left, [("color".to_owned(), Some(JsonValue::String("red".to_owned())))], "{mode:?}");
+        let told = alice.told(&reconciled.changes).remove(0);
+        assert_eq!((told.unsaved_left, told.is_save), (1, false));
+        assert!(told.changes.iter().all(|change| change.path.to_string() != "color"), "nothing is dropped");
+        assert_eq!(alice.reconcile(&shape, &database.rows(&shape)).ops, 0);
+        // Whoever puts it back has nothing left to save.
+        alice.patch(&shape, json!({"color": "red"}));
+        assert_eq!(alice.unsaved_paths(&shape), [""; 0]);
+        alice.patch(&shape, json!({"color": "green"}));
+
+        assert_eq!(alice.save(&shape, &mut database).writes.len(), 1);
+        assert_eq!((&database.content["color"], database.version), (&json!("green"), 3));
+        assert_eq!(alice.unsaved_paths(&shape), [""; 0]);
+        assert_eq!(alice.reconcile(&shape, &database.rows(&shape)).ops, 0, "a save is no news");
+        // From there on it begins anew.
+        alice.patch(&shape, json!({"color": "white"}));
+        database.version = 4;
+        database.content["jobs"]["j1"]["name"] = json!("deployed");
+        alice.reconcile(&shape, &database.rows(&shape));
+        assert_eq!(alice.unsaved_paths(&shape), ["color"]);
+        // Another node reads it alike, from the changes alone.
+        let bob = super::joined(2, &alice);
+        assert_eq!(bob.unsaved_paths(&shape), ["color"]);
+    }
 }

@@ -47,10 +47,33 @@ fn rows_that_changed_while_the_version_stood_still_are_followed() {
             database.content["name"] = json!(name);
             let reconciled = alice.reconcile(&shape, &database.rows(&shape));
             assert_eq!((alice.view(), reconciled.ops), (database.content.clone(), 1));
-            // That the version stood still can be read from the notice.
             let told = alice.told(&reconciled.changes);
+            assert!(told[0].version_stood_still, "whoever maintains the writer is told");
             assert_eq!((told[0].from, told[0].to, told[0].changes.len()), (Some(1), Some(1), 1));
         }
+    }
+}
+
+#[test]
+fn what_a_save_brings_along_and_a_version_that_rises_are_not_said_to_stand_still() {
+    for mode in MODES {
+        let (shape, mut database, mut alice) = followed(mode);
+        alice.patch(&shape, json!({"note": "mine"}));
+        alice.save(&shape, &mut database);
+        let version = database.version;
+        // A trigger, in the save's own transaction.
+        database.content["name"] = json!("by a trigger");
+        let told = |alice: &mut Node, database: &super::Database| {
+            let reconciled = alice.reconcile(&shape, &database.rows(&shape));
+            alice.told(&reconciled.changes).remove(0)
+        };
+        assert!(!told(&mut alice, &database).version_stood_still);
+        database.content["name"] = json!("by a script");
+        let by_script = told(&mut alice, &database);
+        assert!(by_script.version_stood_still && by_script.to == Some(version), "{by_script:?}");
+        database.version += 1;
+        database.content["name"] = json!("by a deploy");
+        assert!(!told(&mut alice, &database).version_stood_still);
     }
 }
 

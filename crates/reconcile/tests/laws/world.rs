@@ -2,14 +2,16 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bft_json_crdt::json_crdt::{BaseCrdt, Change, EditError, JsonCrdt, OpState};
 use bft_json_crdt::{Digest, JsonValue, Keypair};
 use gangline_reconcile::{
     Column, ColumnKind, Conflict, DocumentName, Layout, ListTable, Mapping, Mode, Notice, Policy, Reading,
-    ReconcileError, Reconciled, RootTable, Rows, SavePlan, Schema, Shape, Source, TableSchema, Take, Unsaved,
-    Write, WriteAction, conflicts, edit, edits_of, notice, plan_save, reconcile, resolve, save_mark,
+    ReconcileError, Reconciled, RootTable, Rows, SavePlan, Schema, Shape, Source, TableSchema, Take, Tracker,
+    Unsaved, Write, WriteAction, conflicts, edit, edits_of, notice, plan_save, reconcile, resolve, save_mark,
     tracking_ref, view,
 };
 use serde_json::json;
@@ -218,12 +220,19 @@ pub(crate) struct Node {
     pub(crate) key: Keypair,
     pub(crate) base: Base,
     pub(crate) log: Vec<Change>,
+    /// What is kept at hand while a document is open. Whatever it says must be what is found out anew.
+    tracker: RefCell<Tracker>,
 }
 
 impl Node {
     pub(crate) fn new(n: u8) -> Self {
+        Self::over(n, BaseCrdt::of_source(&person(n), &source().author(), NAME))
+    }
+
+    /// With a replica that has some changes.
+    pub(crate) fn over(n: u8, base: Base) -> Self {
         let key = person(n);
-        Self { base: BaseCrdt::of_source(&key, &source().author(), NAME), key, log: Vec::new() }
+        Self { base, key, log: Vec::new(), tracker: RefCell::default() }
     }
 
     pub(crate) fn reconcile(&mut self, shape: &Shape, rows: &Rows) -> Reconciled {
@@ -238,7 +247,10 @@ impl Node {
     ) -> Result<Reconciled, ReconcileError> {
         let keypair = source();
         let source = Source { keypair: &keypair, shape, document: NAME };
-        let reconciled = reconcile(&self.base, source, rows, accepts_older)?;
+        let tracked = self.tracker.get_mut().reconcile(&self.base, source, rows, accepts_older);
+        let reconciled = reconcile(&self.base, source, rows, accepts_older);
+        assert_eq!(format!("{tracked:?}"), format!("{reconciled:?}"));
+        let reconciled = reconciled?;
         self.take(&reconciled.changes);
         assert_eq!(tracking_ref(&self.base, &keypair), reconciled.heads);
         Ok(reconciled)
@@ -246,7 +258,21 @@ impl Node {
 
     /// What is told of changes, one by one.
     pub(crate) fn told(&self, changes: &[Change]) -> Vec<Notice> {
-        changes.iter().filter_map(|change| notice(&self.base, change)).collect()
+        let tracked: Vec<Notice> = changes
+            .iter()
+            .filter_map(|change| self.tracker.borrow_mut().notice(&self.base, change))
+            .collect();
+        let told: Vec<Notice> = changes.iter().filter_map(|change| notice(&self.base, change)).collect();
+        assert_eq!(tracked, told);
+        told
+    }
+
+    /// How the document is read.
+    pub(crate) fn reading(&self) -> Arc<Reading> {
+        let (tracked, read) = (self.tracker.borrow_mut().reading(&self.base), Reading::of(&self.base));
+        assert_eq!(tracked, read);
+        assert_eq!(self.tracker.borrow_mut().version(&self.base).is_some(), read.version().is_some());
+        read
     }
 
     pub(crate) fn conflicts(&self) -> Vec<Conflict> {
@@ -261,8 +287,8 @@ impl Node {
     }
 
     pub(crate) fn unsaved(&self, shape: &Shape) -> Vec<Unsaved> {
-        assert_eq!(Reading::of(&self.base).layout, Layout::of(shape));
-        Reading::of(&self.base).unsaved()
+        assert_eq!(self.reading().layout, Layout::of(shape));
+        self.reading().unsaved()
     }
 
     /// The places that people have changed and not saved.
@@ -281,7 +307,7 @@ impl Node {
     }
 
     pub(crate) fn plan_save(&self, shape: &Shape, rows: &Rows) -> SavePlan {
-        plan_save(shape, "1", rows, &Reading::of(&self.base), &self.conflicts())
+        plan_save(shape, "1", rows, &self.reading(), &self.conflicts())
     }
 
     /// Writes the document into the rows that it has followed, and says so in the document.
@@ -292,7 +318,10 @@ impl Node {
             database.carry_out(shape, &plan.writes);
             let keypair = source();
             let source = Source { keypair: &keypair, shape, document: NAME };
-            let mark = save_mark(&self.base, source, &self.base.heads(), Some(database.version)).unwrap();
+            let (heads, version) = (self.base.heads(), Some(database.version));
+            let mark = save_mark(&self.base, source, &heads, version).unwrap();
+            let tracked = self.tracker.get_mut().save_mark(&self.base, source, &heads, version);
+            assert_eq!(tracked.unwrap(), mark);
             self.take(&mark);
         }
         plan
@@ -314,6 +343,10 @@ impl Node {
             "{:?}",
             batch.states
         );
+        // Most are told of when nothing else has come since.
+        if let [only] = &*batch.applied {
+            self.told(std::slice::from_ref(only));
+        }
         self.log.extend(batch.applied);
     }
 
@@ -326,13 +359,13 @@ impl Node {
     /// What somebody writes into a form: a merge patch of the view.
     pub(crate) fn patch(&mut self, shape: &Shape, patch: serde_json::Value) {
         let layout = Layout::of(shape);
-        let edits = edits_of(&layout, &Reading::of(&self.base).content, &patch.into()).unwrap();
+        let edits = edits_of(&layout, &self.reading().content, &patch.into()).unwrap();
         let changes = self.base.transact(&self.key, |doc| edit(doc, &edits)).unwrap();
         self.log.extend(changes);
     }
 
     pub(crate) fn view(&self) -> serde_json::Value {
-        view(&Reading::of(&self.base).content).into()
+        view(&self.reading().content).into()
     }
 
     pub(crate) fn tracked(&self) -> Vec<Digest> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gangline_reconcile::{ColumnKind, Row, Rows, RowsBuilder, Shape, TableShape};
+use gangline_reconcile::{Cell, ColumnKind, Keep, Rows, RowsBuilder, Shape, TableShape};
 use rusqlite::{Connection, Row as SqlRow, types::ValueRef};
 
 use super::{
@@ -49,48 +49,41 @@ fn each(
 }
 
 /// Adds the root's row.
-pub(super) fn add_root(rows: &mut RowsBuilder<'_>, shape: &Shape, key: &str, row: &SqlRow<'_>) {
+pub(super) fn add_root<K: Keep>(rows: &mut RowsBuilder<'_, K>, shape: &Shape, key: &str, row: &SqlRow<'_>) {
     let table = &shape.root;
     let version = match &shape.mapping.root.version {
         None => Ok(None),
-        Some(column) => match row.get_ref(1) {
+        Some(_) => match row.get_ref(1) {
             Ok(ValueRef::Null) => Ok(None),
             Ok(ValueRef::Integer(version)) => Ok(Some(version)),
-            _ => Err((column.as_str(), "is no integer")),
+            _ => Err("is no integer"),
         },
     };
-    let version = version.map(|version| rows.set_version(version));
-    match version.and_then(|()| fields(table, row)) {
-        Ok(row) => rows.row(None, key, row),
-        Err((column, what)) => rows.bad(None, Some(key), column, what),
+    match version {
+        Ok(version) => rows.set_version(version),
+        Err(what) => rows.bad_version(key, what),
     }
+    rows.row(None, key, fields(table, row));
 }
 
 /// Adds a list's row.
-pub(super) fn add(rows: &mut RowsBuilder<'_>, list: usize, table: &TableShape, row: &SqlRow<'_>) {
+pub(super) fn add<K: Keep>(rows: &mut RowsBuilder<'_, K>, list: usize, table: &TableShape, row: &SqlRow<'_>) {
     let key = row.get_ref(0).map_err(|_| "cannot be read").and_then(|key| value::key(table.key.1, key));
-    let key = match key {
-        Ok(key) => key,
-        Err(what) => return rows.bad_key(Some(list), what),
-    };
-    match fields(table, row) {
-        Ok(row) => rows.row(Some(list), &key, row),
-        Err((column, what)) => rows.bad(Some(list), Some(&key), column, what),
+    match key {
+        Ok(key) => rows.row(Some(list), &key, fields(table, row)),
+        Err(what) => rows.bad_key(Some(list), what),
     }
 }
 
-/// Reads the values of a row's fields, or tells what is wrong with the first that is bad.
-fn fields<'a>(table: &'a TableShape, row: &SqlRow<'_>) -> Result<Row, (&'a str, &'static str)> {
-    let mut values = Row::with_capacity(table.fields.len());
-    for (at, field) in table.fields.iter().enumerate() {
-        let value = row.get_ref(FIELDS + at).map_err(|_| "cannot be read");
-        values.push(
-            value
-                .and_then(|value| value::read(field.kind, value))
-                .map_err(|what| (field.column.as_str(), what))?,
-        );
-    }
-    Ok(values)
+/// Reads the values of a row's fields, or tells what is wrong with them.
+fn fields<'a>(
+    table: &'a TableShape,
+    row: &'a SqlRow<'_>,
+) -> impl Iterator<Item = Result<Cell<'a>, &'static str>> {
+    (FIELDS..).zip(&table.fields).map(|(at, field)| match row.get_ref(at) {
+        Ok(value) => value::read(field.kind, value),
+        Err(_) => Err("cannot be read"),
+    })
 }
 
 /// Returns names of roots after one, ascending by their bytes.

@@ -3,6 +3,7 @@
 //! Foreign keys that the schema declares are held, whether or not other programs hold them: what cannot be told from
 //! here is whether somebody counts on the opposite, and rows that point nowhere are what a save must not add.
 
+mod order;
 mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ use crate::sqlite_commit::certainly_not_committed;
 /// Why nothing is written.
 enum Stop {
     Refused(BadRow),
+    /// As things are; another write of this save may change that. With the columns of the unique index, if it is one.
+    Waits(BadRow, Vec<String>),
     Moved,
     Trouble(Trouble),
 }
@@ -46,29 +49,30 @@ pub(super) fn save(
     }
     let refused =
         match (Saving { connection: &transaction, shape, request, before: &before, is_noted }).write() {
-            Ok(after) => match commit(transaction, shape, request)? {
+            Ok((after, dangling)) => match commit(transaction, shape, request, dangling)? {
                 None => return Ok(SaveOutcome::Saved(after)),
                 Some(refused) => refused,
             },
-            Err(Stop::Refused(refused)) => refused,
+            Err(Stop::Refused(refused) | Stop::Waits(refused, _)) => refused,
             Err(Stop::Moved) => return Ok(SaveOutcome::Moved(before)),
             Err(Stop::Trouble(trouble)) => return Err(trouble),
         };
     Ok(SaveOutcome::Refused(refused))
 }
 
-/// Commits, or tells which row it is that the schema refuses only at the end.
+/// Commits, or tells which row it is that the schema refuses only at the end; `dangling` may be one.
 fn commit(
     transaction: Transaction<'_>,
     shape: &Shape,
     request: &SaveRequest,
+    dangling: Option<BadRow>,
 ) -> Result<Option<BadRow>, Trouble> {
     // Not `commit`, which takes the transaction away: a row is to be named while it is still there.
     match transaction.execute_batch("COMMIT") {
         Ok(()) => Ok(None),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
             let refusal = Refusal { connection: &transaction, shape };
-            Ok(Some(refusal.dangling(&request.writes)?))
+            Ok(Some(refusal.dangling(&request.writes, dangling)?))
         }
         Err(error) if certainly_not_committed(&error) => Err(error.into()),
         Err(error) => Err(Trouble::Unknown(error)),
@@ -86,15 +90,13 @@ struct Saving<'a> {
 }
 
 impl Saving<'_> {
-    /// Writes all, and returns the rows as they are then.
-    fn write(&self) -> Result<Rows, Stop> {
+    /// Writes all, and returns the rows as they are then, with a row of which a foreign key may turn out not to hold.
+    fn write(&self) -> Result<(Rows, Option<BadRow>), Stop> {
         let Self { connection, shape, request, .. } = self;
         for write in &request.writes {
             self.check(write)?;
         }
-        for write in &request.writes {
-            self.one(write)?;
-        }
+        let dangling = self.all()?;
         self.raise_version()?;
         if (self.is_noted)(connection)? {
             outbox::note_save(connection, shape, &request.save_id)?;
@@ -102,7 +104,7 @@ impl Saving<'_> {
         let after = read::rows(connection, shape, &request.root)?;
         match self.lost(&after) {
             Some(lost) => Err(Stop::Refused(lost)),
-            None => Ok(after),
+            None => Ok((after, dangling)),
         }
     }
 
@@ -161,13 +163,25 @@ impl Saving<'_> {
     fn one(&self, write: &Write) -> Result<(), Stop> {
         let Some(table) = self.shape.at(write.list) else { return Ok(()) };
         match &write.action {
-            WriteAction::Insert(values) => self.insert(write, table, values),
+            WriteAction::Insert(values) => match self.insert(write, table, values)? {
+                0 if !self.is_there(write)? => {
+                    let what = "is not taken by the database, which says nothing of it: see its triggers";
+                    Err(Stop::Refused(bad_row(write, &table.key.0, what)))
+                }
+                _ => Ok(()),
+            },
             WriteAction::Update(values) if values.is_empty() => Ok(()),
             WriteAction::Update(values) => match self.update(write, table, values)? {
                 1 => Ok(()),
+                0 if self.is_there(write)? => Err(self.kept(write, table)),
+                0 if self.was_there(write) => {
+                    let what = "goes with another row that is deleted or changed";
+                    Err(Stop::Refused(bad_row(write, &table.key.0, what)))
+                }
                 _ => Err(Stop::Moved),
             },
             WriteAction::Delete => match self.delete(write, table)? {
+                0 if self.is_there(write)? => Err(self.kept(write, table)),
                 // It was there before, so an earlier write of this save has brought it about, as by a cascade.
                 0 if self.was_there(write) => Ok(()),
                 1 => Ok(()),
@@ -176,15 +190,46 @@ impl Saving<'_> {
         }
     }
 
-    fn insert(&self, write: &Write, table: &TableShape, values: &[(usize, JsonValue)]) -> Result<(), Stop> {
+    /// A statement went through and has touched nothing, although the row is there.
+    fn kept(&self, write: &Write, table: &TableShape) -> Stop {
+        let set = match &write.action {
+            WriteAction::Update(values) | WriteAction::Insert(values) => values.as_slice(),
+            WriteAction::Delete => &[],
+        };
+        let column = match set {
+            [(at, _)] => table.fields.get(*at).map(|field| &field.column),
+            _ => None,
+        };
+        let what = "is kept as it is by the database, which says nothing of it: see its triggers";
+        Stop::Refused(bad_row(write, column.unwrap_or(&table.key.0), what))
+    }
+
+    /// Whether a row is there now, and belongs to the root.
+    fn is_there(&self, write: &Write) -> Result<bool, Stop> {
+        let Some(table) = self.shape.at(write.list) else { return Ok(false) };
+        let (found, keys) = self.found(write, table, 0);
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM main.{} WHERE {found})", sql::name(&table.table));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_row(params_from_iter(keys), |row| row.get(0))?)
+    }
+
+    fn insert(
+        &self,
+        write: &Write,
+        table: &TableShape,
+        values: &[(usize, JsonValue)],
+    ) -> Result<usize, Stop> {
         let refuse = |column: &str, what| Stop::Refused(bad_row(write, column, what));
         let (key, kind) = &table.key;
         let mut columns = vec![key.as_str()];
         let mut bound = vec![value::bind_key(*kind, &write.key).map_err(|what| refuse(key, what))?];
-        if let Some((parent, kind)) = &table.parent {
+        // Where the key is the parent column, it is named once.
+        if let Some((parent, kind)) = table.parent.as_ref().filter(|(parent, _)| parent != key) {
             columns.push(parent);
             bound.push(value::bind_key(*kind, &self.request.root).map_err(|what| refuse(parent, what))?);
-        } else if let Some(version) = &self.shape.mapping.root.version {
+        } else if let Some(version) =
+            self.shape.mapping.root.version.as_ref().filter(|_| table.parent.is_none())
+        {
             columns.push(version);
             bound.push(Value::Integer(1));
         }
@@ -200,7 +245,7 @@ impl Saving<'_> {
             names.join(", "),
             places.join(", ")
         );
-        self.execute(write, table, &sql, bound).map(drop)
+        self.execute(write, table, &sql, bound)
     }
 
     fn update(
@@ -275,7 +320,10 @@ impl Saving<'_> {
             Err(error) => {
                 let refusal = Refusal { connection: self.connection, shape: self.shape };
                 match refusal.of(write, table, &error)? {
-                    Some(refused) => Err(Stop::Refused(refused)),
+                    Some(refused) => Err(match refusal::waits_for(table, &error) {
+                        Some(columns) => Stop::Waits(refused, columns),
+                        None => Stop::Refused(refused),
+                    }),
                     None => Err(error.into()),
                 }
             }

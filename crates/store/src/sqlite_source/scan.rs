@@ -1,9 +1,9 @@
 //! Digests of all roots in one pass: one cursor for the root table and one for each list, all in the same order of
 //! roots, as a merge of sorted files. Memory is that of the largest root.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use gangline_reconcile::{ColumnKind, RowsBuilder, RowsDigest, Shape, TableShape};
+use gangline_reconcile::{ColumnKind, RowsBuilder, RowsDigest, Scanned, Shape, TableShape};
 use rusqlite::{
     CachedStatement, Connection, Row, Rows, fallible_streaming_iterator::FallibleStreamingIterator as _,
     types::ValueRef,
@@ -46,6 +46,8 @@ struct Cursor<'a> {
     order: Order,
     /// The root of the row that it stands on.
     owner: Option<Owner>,
+    /// How many rows so far are nobody's, and why.
+    nameless: BTreeMap<&'static str, usize>,
 }
 
 /// What `visit` gets of a root that is too large: no rows have this digest, so whoever compares will read the root, and
@@ -57,7 +59,7 @@ pub(super) fn scan(
     connection: &Connection,
     shape: &Shape,
     visit: &mut dyn FnMut(&str, RowsDigest),
-) -> Result<(), Trouble> {
+) -> Result<Scanned, Trouble> {
     let order = order(connection, shape)?;
     let mut statements = Vec::with_capacity(shape.lists.len());
     for (at, table) in shape.lists.iter().enumerate() {
@@ -70,16 +72,17 @@ pub(super) fn scan(
     }
     let mut statement = prepare(connection, shape, None, &shape.root, order)?;
     let mut roots = Cursor::open(&mut statement, shape.root.key.1, 0, order)?;
+    let mut rows = RowsBuilder::digesting(shape);
     while let Some(owner) = roots.owner.clone() {
         let root = owner.to_string();
-        let mut rows = RowsBuilder::new(shape);
         roots.while_at(&owner, |row| read::add_root(&mut rows, shape, &root, row))?;
         for (at, (cursor, table)) in lists.iter_mut().zip(&shape.lists).enumerate() {
             cursor.while_at(&owner, |row| read::add(&mut rows, at, table, row))?;
         }
-        visit(&root, rows.finish().map_or(TOO_LARGE, |rows| rows.digest()));
+        visit(&root, rows.finish().unwrap_or(TOO_LARGE));
     }
-    Ok(())
+    let nameless = roots.nameless.into_iter().map(|(what, rows)| (what.to_owned(), rows));
+    Ok(Scanned { nameless: nameless.collect() })
 }
 
 fn prepare<'a>(
@@ -106,7 +109,8 @@ impl<'a> Cursor<'a> {
         column: usize,
         order: Order,
     ) -> Result<Self, Trouble> {
-        let mut cursor = Self { rows: statement.query([])?, kind, column, order, owner: None };
+        let mut cursor =
+            Self { rows: statement.query([])?, kind, column, order, owner: None, nameless: BTreeMap::new() };
         cursor.advance()?;
         Ok(cursor)
     }
@@ -127,8 +131,9 @@ impl<'a> Cursor<'a> {
     /// Goes on to the next row that belongs to a root.
     fn advance(&mut self) -> Result<(), Trouble> {
         while let Some(row) = self.rows.next()? {
-            if self.order.owner(&mut self.owner, self.kind, row.get_ref(self.column)?) {
-                return Ok(());
+            match self.order.owner(&mut self.owner, self.kind, row.get_ref(self.column)?) {
+                Ok(()) => return Ok(()),
+                Err(what) => *self.nameless.entry(what).or_default() += 1,
             }
         }
         self.owner = None;
@@ -174,19 +179,25 @@ fn holds_texts_alone(connection: &Connection, table: &TableShape) -> Result<bool
 }
 
 impl Order {
-    /// Reads whose row it is; returns whether it is anybody's.
-    fn owner(self, owner: &mut Option<Owner>, kind: ColumnKind, value: ValueRef<'_>) -> bool {
-        if self == Self::Integers {
-            let ValueRef::Integer(value) = value else { return false };
+    /// Reads whose row it is, or says why it is nobody's.
+    fn owner(
+        self,
+        owner: &mut Option<Owner>,
+        kind: ColumnKind,
+        value: ValueRef<'_>,
+    ) -> Result<(), &'static str> {
+        if self == Self::Integers
+            && let ValueRef::Integer(value) = value
+        {
             *owner = Some(Owner::Integer(value));
-            return true;
+            return Ok(());
         }
-        let Ok(key) = value::key(kind, value) else { return false };
+        let key = value::key(kind, value)?;
         match owner {
             Some(Owner::Text(text)) => key.as_ref().clone_into(text),
             Some(Owner::Integer(_)) | None => *owner = Some(Owner::Text(key.into_owned())),
         }
-        true
+        Ok(())
     }
 
     fn compare(self, one: &Owner, other: &Owner) -> Ordering {

@@ -3,34 +3,32 @@
 use std::borrow::Cow;
 
 use bft_json_crdt::JsonValue;
-use gangline_reconcile::{ColumnKind, check_key, limits::ROW_BYTES_MAX};
+use gangline_reconcile::{Cell, ColumnKind, check_key, limits::ROW_BYTES_MAX};
 use rusqlite::types::{Value, ValueRef};
 
 /// Integers up to here have a float of their own.
 const FLOAT_INTEGER_MAX: i64 = 1 << 53;
 
-/// Makes a document's value of what a column holds.
+/// Takes what a column holds as a document's value.
 ///
 /// A number in a column of texts is read as its digits. SQLite keeps numbers only in those whose declared type is no
 /// type of texts to it (`DATETIME`, `JSON`, `STRING`: see `schema.rs`), and turns the digits into that number when
 /// they are written back.
-pub(super) fn read(kind: ColumnKind, value: ValueRef<'_>) -> Result<JsonValue, &'static str> {
+pub(super) fn read(kind: ColumnKind, value: ValueRef<'_>) -> Result<Cell<'_>, &'static str> {
     match (kind, value) {
         (ColumnKind::Other, _) => Err("has a type that a document cannot have"),
-        (_, ValueRef::Null) => Ok(JsonValue::Null),
+        (_, ValueRef::Null) => Ok(Cell::Null),
         (_, ValueRef::Blob(_)) => Err("is a blob"),
-        (ColumnKind::Text, _) => Ok(JsonValue::String(text(value)?.into_owned())),
+        (ColumnKind::Text, _) => text(value).map(Cell::Text),
         (_, ValueRef::Text(_)) => Err("is a text in a column of another type"),
-        (ColumnKind::Boolean, ValueRef::Integer(value @ 0..=1)) => Ok(JsonValue::Bool(value == 1)),
+        (ColumnKind::Boolean, ValueRef::Integer(value @ 0..=1)) => Ok(Cell::Bool(value == 1)),
         (ColumnKind::Boolean, _) => Err("is neither 0 nor 1, as true and false are"),
         (ColumnKind::Integer | ColumnKind::Number, ValueRef::Integer(value)) => {
-            Ok(JsonValue::Integer(value.into()))
+            Ok(Cell::Integer(value.into()))
         }
         (ColumnKind::Integer, ValueRef::Real(_)) => Err("is no integer"),
-        (ColumnKind::Float, ValueRef::Integer(value)) => float(value).map(JsonValue::Number),
-        (ColumnKind::Float | ColumnKind::Number, ValueRef::Real(value)) => {
-            finite(value).map(JsonValue::Number)
-        }
+        (ColumnKind::Float, ValueRef::Integer(value)) => float(value).map(Cell::Number),
+        (ColumnKind::Float | ColumnKind::Number, ValueRef::Real(value)) => finite(value).map(Cell::Number),
     }
 }
 
@@ -149,7 +147,7 @@ mod tests {
             (Text, ValueRef::Blob(b"x"), Err("is a blob")),
         ];
         for (kind, value, expected) in cases {
-            assert_eq!(read(kind, value), expected, "{kind:?} {value:?}");
+            assert_eq!(read(kind, value).map(JsonValue::from), expected, "{kind:?} {value:?}");
         }
         let long = vec![b'x'; ROW_BYTES_MAX + 1];
         assert_eq!(read(Text, ValueRef::Text(&long)), Err("is too long for a document"));

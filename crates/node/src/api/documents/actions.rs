@@ -3,114 +3,136 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use bft_json_crdt::json_crdt::EditKind;
 use bft_json_crdt::{Digest, JsonValue};
 use gangline_doc::{LogSeq, ReadLimit};
 use gangline_reconcile::{
-    Conflict, Edit, Layout, Path, Rows, Take, edits_of, notice, resolve as resolve_with, resolve_as,
+    BadRow, Conflict, Edit, Layout, Path, Plan, Role, RootChange, Rows, Take, edits_of,
+    resolve as resolve_with, resolve_as,
 };
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::refusal::{deleted, edit_problem, follow_problem, save_problem};
-use super::shown::{by, changes, conflict, heads, plan as plan_json, with};
-use super::{DocumentName, EditRefused, enter, look, name_in, show_one, source_of};
+use super::shown::{by, changes, conflict, heads, plan_entry, with};
+use super::{DocumentName, EditRefused, enter, exact, go_in, look, name_in, show_one, source_of, unborn};
+use crate::api::asked::Asked;
 use crate::api::body::{Whole, json as parse};
 use crate::api::items::answer;
 use crate::api::problem::Problem;
 use crate::api::{App, blocking, durable};
 use crate::clock;
-use crate::documents::source::{Audit, SourceRuntime};
+use crate::documents::source::{Audit, Hold, SourceRuntime};
+use crate::documents::{Documents, Found};
 
-fn skipped(source: &SourceRuntime, rows: &Rows) -> Vec<Value> {
-    let of = |bad| json!({"path": null, "what": source.place_of(bad)});
-    rows.bad.iter().map(of).collect()
+fn skipped(source: &SourceRuntime, bad: &[BadRow]) -> Vec<Value> {
+    source.names_of(bad).iter().map(|what| json!({"path": null, "what": what})).collect()
 }
 
-/// `GET /api/v1/documents/{id}/plan`
-pub(in crate::api) async fn plan(State(app): State<App>, path: DocumentName) -> Result<Response, Problem> {
-    let (guest, found) = enter(&app, &name_in(path)?).await?;
+/// What following the rows would do to a document, and where it is.
+struct Planned {
+    found: Found,
+    plan: Plan,
+    rows: Rows,
+    hold: Option<Hold>,
+    /// The version that it has followed.
+    version: Option<i64>,
+    /// Where it last equalled its rows.
+    tracked: Vec<Digest>,
+}
+
+/// Works it out. A document that nobody has opened stays so.
+async fn planned(documents: &Documents, found: Found) -> Result<Planned, Problem> {
+    let failed = |failed| follow_problem(&failed);
     let (source, root) = source_of(&found)?;
-    let (planned, rows, hold) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
+    if let Some(rows) = unborn(documents, &found).await? {
+        let (plan, rows, hold) = source.plan_unborn(root, rows).await.map_err(failed)?;
+        return Ok(Planned { found, plan, rows, hold, version: None, tracked: Vec::new() });
+    }
+    let guest = go_in(documents, &found, Role::System).await?;
+    let (plan, rows, hold) = source.plan(&guest, root).await.map_err(failed)?;
     let shown = look(&guest).await?;
-    let bad = skipped(source, &rows);
-    let plan = plan_json((&found, &source.name), &shown, &planned, rows.version, bad, hold);
-    answer(StatusCode::OK, &plan)
+    let (version, tracked) = (shown.version, shown.tracked.clone());
+    Ok(Planned { found, plan, rows, hold, version, tracked })
+}
+
+/// What following would do.
+pub(super) async fn plan(documents: &Documents, found: Found) -> Result<Value, Problem> {
+    let Planned { found, plan, rows, hold, version, tracked } = planned(documents, found).await?;
+    let (source, _) = source_of(&found)?;
+    Ok(json!({
+        "id": found.name,
+        "source": source.name,
+        "mode": source.mode(),
+        "from": version,
+        "to": rows.version,
+        "base": heads(&tracked),
+        "changes": plan.entries.iter().map(plan_entry).collect::<Vec<_>>(),
+        "ops": plan.reconciled.ops,
+        "bytes": plan.reconciled.bytes,
+        "conflicts": plan.conflicts(),
+        "problems": skipped(source, &rows.bad),
+        "needs_acceptance": hold.map(Hold::name),
+    }))
 }
 
 /// What a push may say.
-#[derive(Default, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Push {
+pub(super) struct Push {
     /// Who asks.
-    actor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) actor: Option<String>,
     /// Rows of a restored backup are followed, too.
     #[serde(default)]
     accept_restored: bool,
 }
 
-fn options<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Problem> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    let bad = |error: serde_json::Error| {
-        let hint = "GET /api/v1/openapi.json describes the body";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_options", error.to_string(), hint)
-    };
-    serde_json::from_value(parse(body)?).map_err(bad)
-}
-
-/// `POST /api/v1/documents/{id}/reconcile`
-pub(in crate::api) async fn reconcile(
-    State(app): State<App>,
-    path: DocumentName,
-    Whole(body): Whole,
-) -> Result<Response, Problem> {
-    let push: Push = options(&body)?;
-    let (guest, found) = enter(&app, &name_in(path)?).await?;
+/// Follows the rows.
+pub(super) async fn reconcile(documents: &Documents, found: Found, push: &Push) -> Result<Value, Problem> {
+    unborn(documents, &found).await?;
+    let guest = go_in(documents, &found, Role::System).await?;
     let (source, root) = source_of(&found)?;
     let followed = source.follow(&guest, root, push.actor.as_deref(), push.accept_restored).await;
     let followed = followed.map_err(|failed| follow_problem(&failed))?;
     guest.set_trouble(None);
     let last = followed.reconciled.changes.last().cloned();
     let document = guest.document();
-    let told =
-        blocking(move || last.and_then(|last| document.replica.read(|base| notice(base, &last)).0)).await?;
-    let bad: Vec<Value> =
-        followed.bad.iter().map(|bad| json!({"path": null, "what": source.place_of(bad)})).collect();
-    answer(
-        StatusCode::OK,
-        &json!({
-            "id": found.name,
-            "from": followed.from,
-            "to": followed.to,
-            "ops": followed.reconciled.ops,
-            "bytes": followed.reconciled.bytes,
-            "changes": told.as_ref().map(changes).unwrap_or_default(),
-            "conflicts": followed.conflicts.len(),
-            "problems": bad,
-        }),
-    )
+    let told = blocking(move || {
+        let notice = |change| document.replica.read(|base| document.views.notice(base, change)).0;
+        last.as_ref().and_then(notice)
+    });
+    let told = told.await?;
+    Ok(json!({
+        "id": found.name,
+        "from": followed.from,
+        "to": followed.to,
+        "ops": followed.reconciled.ops,
+        "bytes": followed.reconciled.bytes,
+        "changes": told.as_deref().map(changes).unwrap_or_default(),
+        "conflicts": followed.conflicts.len(),
+        "version_stood_still": followed.version_stood_still,
+        "root": told.as_deref().and_then(|told| told.root).map(RootChange::name),
+        "problems": skipped(source, &followed.bad),
+    }))
 }
 
 /// What a save may say.
-#[derive(Default, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Save {
-    actor: Option<String>,
+pub(super) struct Save {
+    /// Who saves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) actor: Option<String>,
 }
 
-/// `POST /api/v1/documents/{id}/save`
-pub(in crate::api) async fn save(
-    State(app): State<App>,
-    path: DocumentName,
-    Whole(body): Whole,
-) -> Result<Response, Problem> {
-    let wish: Save = options(&body)?;
-    let (guest, found) = enter(&app, &name_in(path)?).await?;
+/// Makes rows of what people did.
+pub(super) async fn save(documents: &Documents, found: Found, wish: &Save) -> Result<Value, Problem> {
+    unborn(documents, &found).await?;
+    let guest = go_in(documents, &found, Role::Person).await?;
     let (source, root) = source_of(&found)?;
     let saved = source.save(&guest, root, wish.actor.as_deref()).await;
     let saved = match saved {
@@ -122,15 +144,15 @@ pub(in crate::api) async fn save(
             return Err(problem.with("conflicts", open));
         }
     };
-    answer(
-        StatusCode::OK,
-        &json!({
-            "id": found.name,
-            "version": saved.version,
-            "saved": saved.paths.iter().map(Path::to_string).collect::<Vec<_>>(),
-            "save_id": saved.save_id,
-        }),
-    )
+    let shown = look(&guest).await?;
+    let open: Vec<Value> = shown.conflicts.iter().map(|open| conflict(open, &shown)).collect();
+    Ok(json!({
+        "id": found.name,
+        "version": saved.version,
+        "saved": saved.paths.iter().map(Path::to_string).collect::<Vec<_>>(),
+        "save_id": saved.save_id,
+        "conflicts": open,
+    }))
 }
 
 /// What is to become of a conflict.
@@ -215,7 +237,8 @@ fn set(
         Path::RowField(list, key, field) => json!({ list: { key: { field: value } } }),
     };
     // As if nothing stood there: whoever writes what shows already has seen both sides, too.
-    let edits = edits_of(layout, &json!({}).into(), &patch.into()).map_err(EditRefused::Patch)?;
+    let patch = exact::meant(layout, patch.into());
+    let edits = edits_of(layout, &json!({}).into(), &patch).map_err(EditRefused::Patch)?;
     let value = edits.into_iter().find_map(|edit| match edit {
         Edit::Write { new, .. } => new,
         Edit::Insert { row, .. } => row_value(&open.path, row),
@@ -239,14 +262,12 @@ fn no_such_conflict(place: &Path) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_such_conflict", detail, hint).with("path", place.to_string())
 }
 
-/// `GET /api/v1/documents/{id}/verify`
-pub(in crate::api) async fn verify(State(app): State<App>, path: DocumentName) -> Result<Response, Problem> {
-    let (guest, found) = enter(&app, &name_in(path)?).await?;
-    let (source, root) = source_of(&found)?;
+/// Holds the document against the rows.
+pub(super) async fn verify(documents: &Documents, found: Found) -> Result<Value, Problem> {
     // A plan's edits are what the document lacks where it should equal the rows.
-    let (planned, rows, _) = source.plan(&guest, root).await.map_err(|failed| follow_problem(&failed))?;
-    let shown = look(&guest).await?;
-    let differences: Vec<Value> = planned
+    let Planned { found, plan, rows, tracked, .. } = planned(documents, found).await?;
+    let (source, _) = source_of(&found)?;
+    let differences: Vec<Value> = plan
         .entries
         .iter()
         .filter(|entry| entry.base != entry.database)
@@ -255,17 +276,14 @@ pub(in crate::api) async fn verify(State(app): State<App>, path: DocumentName) -
             with(shown, &[("document", entry.base.as_ref()), ("database", entry.database.as_ref())])
         })
         .collect();
-    answer(
-        StatusCode::OK,
-        &json!({
-            "id": found.name,
-            "ok": differences.is_empty(),
-            "differences": differences,
-            "f": heads(&shown.tracked),
-            "version": rows.version,
-            "problems": skipped(source, &rows),
-        }),
-    )
+    Ok(json!({
+        "id": found.name,
+        "ok": differences.is_empty() && rows.bad.is_empty(),
+        "differences": differences,
+        "f": heads(&tracked),
+        "version": rows.version,
+        "problems": skipped(source, &rows.bad),
+    }))
 }
 
 /// How much of the history is wanted.
@@ -281,7 +299,7 @@ const HISTORY_MAX: usize = 1_000;
 pub(in crate::api) async fn history(
     State(app): State<App>,
     path: DocumentName,
-    Query(part): Query<Part>,
+    Asked(part): Asked<Part>,
 ) -> Result<Response, Problem> {
     let (guest, found) = enter(&app, &name_in(path)?).await?;
     let limit = part.limit.unwrap_or(100).clamp(1, HISTORY_MAX);

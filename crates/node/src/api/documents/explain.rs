@@ -1,19 +1,20 @@
 //! Why a field shows what it shows.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use bft_json_crdt::json_crdt::{CrdtNode as _, HistoryEntry, PathSegment};
-use gangline_reconcile::{Conflict, Path, Policy, at};
+use gangline_reconcile::{Conflict, Path, Policy, at, followed_at};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::shown::{by, with};
 use super::{DocumentName, enter, look, name_in};
+use crate::api::asked::Asked;
 use crate::api::items::answer;
 use crate::api::problem::Problem;
 use crate::api::{App, blocking};
-use crate::documents::live::Shown;
+use crate::documents::views::Shown;
 
 /// Which place is meant.
 #[derive(Deserialize)]
@@ -28,7 +29,7 @@ const WRITES_MAX: usize = 100;
 pub(in crate::api) async fn explain(
     State(app): State<App>,
     path: DocumentName,
-    Query(place): Query<Place>,
+    Asked(place): Asked<Place>,
 ) -> Result<Response, Problem> {
     let place: Path = place.path.parse().map_err(|error: gangline_reconcile::BadPath| {
         Problem::new(StatusCode::BAD_REQUEST, "bad_path", error.to_string(), "for example ?path=jobs.j1.body")
@@ -36,7 +37,7 @@ pub(in crate::api) async fn explain(
     let (guest, _) = enter(&app, &name_in(path)?).await?;
     let shown = look(&guest).await?;
     let open = shown.conflicts.iter().find(|open| open.path == place).cloned();
-    let (is, was) = (at(&shown.content, &place).cloned(), at(&shown.base, &place).cloned());
+    let (is, was) = (at(&shown.content, &place).cloned(), followed_at(&shown.layout, &shown.base, &place));
     if is.is_none() && was.is_none() && open.is_none() {
         let detail = format!("there is nothing at {place}");
         let hint = "GET the document shows what there is";

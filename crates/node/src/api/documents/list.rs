@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use bft_json_crdt::{Digest, DocumentId};
 use gangline_reconcile::SourceError;
@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api::asked::Asked;
 use crate::api::items::answer;
 use crate::api::problem::Problem;
 use crate::api::{App, blocking};
@@ -23,9 +24,6 @@ const LIST_MAX: usize = 10_000;
 /// How many it has unless it says otherwise.
 const LIST: usize = 1_000;
 
-/// Rows that are read at once, at least.
-const STEP: usize = 100;
-
 /// Which part of the list is wanted.
 #[derive(Deserialize)]
 pub(in crate::api) struct Listing {
@@ -36,7 +34,7 @@ pub(in crate::api) struct Listing {
 /// Answers with a part of the list, by name.
 pub(in crate::api) async fn list(
     State(app): State<App>,
-    Query(listing): Query<Listing>,
+    Asked(listing): Asked<Listing>,
 ) -> Result<Response, Problem> {
     let limit = listing.limit.unwrap_or(LIST).clamp(1, LIST_MAX);
     let found = blocking(move || listed(&app, listing.after.as_deref(), limit)).await?;
@@ -82,7 +80,7 @@ fn listed(app: &App, after: Option<&str>, limit: usize) -> Vec<Value> {
     let live: BTreeMap<_, _> = app.documents.live().into_iter().map(|live| (live.id, live)).collect();
     let name_of = |live: &LiveDocument| {
         let (name, author) = live.replica.read(|base| (base.source_name(), base.source())).0;
-        Named { id: live.id, name, author, root: None }
+        Named { id: live.id, name, author, source: None, root: None }
     };
     let mut kept = BTreeSet::new();
     app.documents.each_name(|named, first| {
@@ -124,45 +122,29 @@ fn listed_as(app: &App, named: &Named, first: Option<DocumentId>) -> String {
 
 /// Adds the rows of a source that have no document yet.
 fn rows(source: &SourceRuntime, page: &mut Page<'_, Listed>) -> Result<(), SourceError> {
-    // Names are in the order of their keys where a name ends with its key.
-    let name_of = &source.shape.mapping.root.document;
-    let template = name_of.template("");
-    let Some((prefix, suffix)) = template.split_once("{}") else { return Ok(()) };
-    let is_ordered = suffix.is_empty();
-    let mut last =
-        page.after.filter(|_| is_ordered).and_then(|after| name_of.root_of(after)).map(str::to_owned);
-    if is_ordered && page.after.is_some_and(|after| !after.starts_with(prefix) && after > prefix) {
-        return Ok(());
-    }
-    loop {
-        let step = if is_ordered { page.limit.max(STEP) } else { LIST_MAX };
-        let roots = source.rows.roots(&source.shape, last.as_deref(), step)?;
-        let is_last = roots.len() < step;
-        for root in &roots {
-            let name = name_of.of(root);
-            if page.is_beyond(&name) {
-                if is_ordered {
-                    return Ok(());
-                }
-                continue;
-            }
-            // One that is kept or open is on the page already, unless it has come in this moment.
-            if !page.found.contains_key(&name) {
-                page.offer(&name, || Listed::Row(source.name.clone()));
-            }
+    let names = source.listed(page.after.is_some())?;
+    let first = page.after.map_or(0, |after| names.partition_point(|name| **name <= *after));
+    for name in names.iter().skip(first) {
+        if page.is_beyond(name) {
+            break;
         }
-        last = roots.into_iter().next_back();
-        if is_last {
-            return Ok(());
+        // One that is kept or open is on the page already, unless it has come in this moment.
+        if !page.found.contains_key(name) {
+            page.offer(name, || Listed::Row(source.name.clone()));
         }
     }
+    Ok(())
 }
 
 fn entry(app: &App, listed: &str, named: &Named, live: Option<&LiveDocument>) -> Value {
     let root = app.documents.root_of(named);
-    let source = root.as_ref().map(|(source, _)| &source.name);
     let hold = root.as_ref().and_then(|(source, root)| source.hold_of(root));
     let rivalry = rivalry(app, named);
+    let source = match &root {
+        Some((source, _)) => Some(&source.name),
+        // Another source that is called the same is no source of this node.
+        None => named.source.as_ref().filter(|_| rivalry.is_none()),
+    };
     let mut entry = json!({
         "id": listed, "source": source, "version": null, "state": "stored", "heads": [], "unsaved": null,
         "conflicts": null, "problem": rivalry,
@@ -170,6 +152,9 @@ fn entry(app: &App, listed: &str, named: &Named, live: Option<&LiveDocument>) ->
     let Some(members) = entry.as_object_mut() else { return entry };
     if let Some(live) = live {
         let (shown, _) = live.shown();
+        if root.is_none() && rivalry.is_none() {
+            members.insert("source".into(), shown.layout.source.clone().into());
+        }
         let heads: Vec<String> = shown.heads.iter().map(Digest::to_string).collect();
         members.insert("version".into(), shown.version.into());
         members.insert("state".into(), "live".into());

@@ -26,10 +26,17 @@ pub(super) fn empty(id: &str, why: Option<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_here_yet", detail, hint).again_in(1)
 }
 
-/// This node has not the mapping, or not the key.
-pub(super) fn no_source(id: &str) -> Problem {
-    let detail = format!("this node cannot reconcile document {id:?}: it lacks its mapping or its key");
-    let hint = "ask a node that has [[reconcile]] for it; `gangline reconcile status` says why";
+/// This node has not the mapping, or not the key, and neither has any of the nodes that it asked.
+pub(super) fn no_source(id: &str, asked: usize) -> Problem {
+    let others = match asked {
+        0 => "and is linked with no node that might have them".to_owned(),
+        1 => "and so does the node that it is linked with, or it did not answer".to_owned(),
+        more => format!("and so do the {more} nodes that it is linked with, or they did not answer"),
+    };
+    let detail =
+        format!("this node cannot reconcile document {id:?}: it lacks its mapping or its key, {others}");
+    let hint = "link it with a node that has [[reconcile]] for it, or ask that one; `gangline peer list` says who is \
+                linked, `gangline reconcile status` there whether it has the source";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_source", detail, hint).with("id", id)
 }
 
@@ -168,7 +175,8 @@ pub(super) fn save_problem(failed: SaveFailed, source: &SourceRuntime, id: &str)
             let list = bad.list.and_then(|list| source.shape.lists.get(list));
             let table = list.map_or(&source.shape.root.table, |list| &list.table);
             let row = format!("{table}.{}", bad.key.as_deref().unwrap_or("?"));
-            let detail = format!("nothing was saved: the database refuses {row}: {}", bad.what);
+            let detail =
+                format!("nothing was saved: the database refuses {row}: {} {}", bad.column, bad.what);
             let hint = "change the row in the document so that the schema takes it, and save again";
             Problem::new(StatusCode::CONFLICT, "row_refused", detail, hint)
                 .with("row", row)

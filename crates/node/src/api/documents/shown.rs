@@ -3,20 +3,21 @@
 use bft_json_crdt::json_crdt::JsonValue;
 use bft_json_crdt::{AuthorId, Digest};
 use gangline_reconcile::{
-    Conflict, FieldLayout, Layout, Notice, Path, Plan, PlanEntry, Unsaved, dangling, view,
+    Conflict, FieldLayout, Layout, Notice, Path, PlanEntry, RootChange, Unsaved, dangling, view,
 };
 use serde_json::{Value, json};
 
+use super::exact;
 use crate::documents::Found;
-use crate::documents::live::{LiveDocument, Shown};
-use crate::documents::source::Hold;
+use crate::documents::live::LiveDocument;
+use crate::documents::views::Shown;
 use crate::identity::node_name;
 
 /// Adds values to an object. One that is missing is left out, since null is a value.
 pub(super) fn with(mut object: Value, values: &[(&str, Option<&JsonValue>)]) -> Value {
     if let Value::Object(members) = &mut object {
         for (name, value) in values {
-            members.extend(value.map(|value| ((*name).to_owned(), value.clone().into())));
+            members.extend(value.map(|value| ((*name).to_owned(), exact::told(value.clone()))));
         }
     }
     object
@@ -41,12 +42,14 @@ pub(super) fn document(live: &LiveDocument, found: &Found, shown: &Shown) -> Val
     let trouble = live.trouble().map(|trouble| trouble.reason);
     let trouble = trouble.or_else(|| live.source().and_then(|source| source.failure()));
     problems.extend(trouble.map(|reason| json!({"path": null, "what": reason})));
+    problems.extend(live.skipped().iter().map(|what| json!({"path": null, "what": what})));
     json!({
         "id": shown.name.as_deref().unwrap_or(&found.name),
-        "source": live.source().map(|source| &source.name),
+        "source": live.source().map(|source| &source.name).or(shown.layout.source.as_ref()),
+        "reconciled_here": live.source().is_some(),
         "version": shown.version,
         "heads": heads(&shown.heads),
-        "view": Value::from(view(&shown.content)),
+        "view": exact::told(view(&shown.content)),
         "unsaved": shown.unsaved.iter().map(unsaved).collect::<Vec<_>>(),
         "conflicts": shown.conflicts.iter().map(|open| conflict(open, shown)).collect::<Vec<_>>(),
         "deleted": shown.is_deleted(),
@@ -91,32 +94,8 @@ pub(super) fn conflict(open: &Conflict, shown: &Shown) -> Value {
     with(shown, &[("theirs", open.theirs.as_ref()), ("mine", open.mine.as_ref())])
 }
 
-/// `GET …/plan`
-pub(super) fn plan(
-    (found, source): (&Found, &str),
-    shown: &Shown,
-    plan: &Plan,
-    to: Option<i64>,
-    bad: Vec<Value>,
-    hold: Option<Hold>,
-) -> Value {
-    json!({
-        "id": found.name,
-        "source": source,
-        "mode": shown.layout.mode,
-        "from": shown.version,
-        "to": to,
-        "base": heads(&shown.tracked),
-        "changes": plan.entries.iter().map(plan_entry).collect::<Vec<_>>(),
-        "ops": plan.reconciled.ops,
-        "bytes": plan.reconciled.bytes,
-        "conflicts": plan.conflicts(),
-        "problems": bad,
-        "needs_acceptance": hold.map(Hold::name),
-    })
-}
-
-fn plan_entry(entry: &PlanEntry) -> Value {
+/// One row or field of a plan.
+pub(super) fn plan_entry(entry: &PlanEntry) -> Value {
     let shown = json!({
         "path": entry.path.to_string(),
         "rule": entry.policy.map_or_else(|| "row".to_owned(), |policy| policy.to_string()),
@@ -134,6 +113,9 @@ pub(super) fn notice(notice: &Notice, source: &str, actor: Option<&str>) -> Valu
         "to": notice.to,
         "actor": actor,
         "changes": changes(notice),
+        "root": notice.root.map(RootChange::name),
+        "mapping_changed": notice.is_remapped,
+        "version_stood_still": notice.version_stood_still,
         "unsaved_left": notice.unsaved_left,
         "change": notice.digest.to_string(),
     })

@@ -61,7 +61,7 @@ pub(in crate::api) async fn list(State(app): State<App>) -> Result<Response, Pro
             json!({
                 "name": source.name, "place": source.place, "mode": source.mode, "state": source.state,
                 "reason": source.why, "feed": null,
-                "lag_ms": 0, "pending": 0, "failed": 0, "missed": 0, "waiting": 0, "documents": 0,
+                "lag_ms": 0, "pending": 0, "failed": 0, "missed": 0, "waiting": 0, "skipped": 0, "documents": 0,
                 "public_key": null,
             })
         }));
@@ -84,15 +84,35 @@ pub(in crate::api) fn brief(app: &App) -> Vec<Value> {
     held.chain(without).collect()
 }
 
+/// Why sources are not followed as they should be, as code and sentence: the node serves all the same.
+pub(in crate::api) fn reasons(brief: &[Value]) -> Vec<Value> {
+    let text =
+        |source: &Value, key: &str| source.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let ill = brief.iter().filter_map(|source| {
+        let code = match text(source, "state").as_str() {
+            "failing" => "source_failing",
+            "needs_plan" => "source_waits",
+            "no_key" => "source_without_key",
+            "two_keys" => "two_source_keys",
+            _ => return None,
+        };
+        let message =
+            format!("{} ({}): {}", text(source, "name"), text(source, "place"), text(source, "reason"));
+        Some(json!({"code": code, "message": message}))
+    });
+    ill.collect()
+}
+
 /// A word on how a source is, and what is wrong with it.
 fn state_of(source: &SourceRuntime) -> (&'static str, Option<String>) {
     let (_, _, failing, is_paused) = source.follower_state(clock::now_ms());
-    let (failure, held) = (source.failure(), source.holds());
+    let (failure, held, rivals) = (source.failure(), source.holds(), source.rivals());
     let state = match (&failure, is_paused) {
         (_, true) => "paused",
         (Some(_), false) => "failing",
         (None, false) if held > 0 => "needs_plan",
         (None, false) if failing > 0 => "failing",
+        (None, false) if !rivals.is_empty() => "two_keys",
         (None, false) => "following",
     };
     let mut reasons: Vec<String> = failure.into_iter().collect();
@@ -103,7 +123,20 @@ fn state_of(source: &SourceRuntime) -> (&'static str, Option<String>) {
              `gangline reconcile run --accept-restored`"
         ));
     }
-    reasons.extend(source.rivals().iter().map(|author| source.rivalry(author)));
+    match source.skipped() {
+        0 => {}
+        1 => reasons.push("1 row is one that a document cannot have: its document names it".to_owned()),
+        rows => reasons.push(format!(
+            "{rows} rows are such that a document cannot have them: their documents name them"
+        )),
+    }
+    reasons.extend(source.nameless());
+    if failing > 0 {
+        let wait = if failing == 1 { "1 document is" } else { &*format!("{failing} documents are") };
+        reasons
+            .push(format!("{wait} tried again since a run failed, the last one of {}", source.run_failure()));
+    }
+    reasons.extend(rivals.iter().map(|author| source.rivalry(author)));
     (state, (!reasons.is_empty()).then(|| reasons.join("; ")))
 }
 
@@ -123,6 +156,7 @@ fn status(source: &SourceRuntime, documents: usize) -> Value {
         "failed": count(&source.counters.failures),
         "missed": count(&source.counters.missed),
         "waiting": source.holds(),
+        "skipped": source.skipped() + source.nameless_rows(),
         "documents": documents,
         "batches": count(&source.counters.batches),
         "ops": count(&source.counters.ops),

@@ -1,7 +1,7 @@
 //! `GET /api/v1/watch?document=ID`: what happens to one document, as server-sent events.
 //!
-//! An event's id is the position of its change in this node's log of the document, so a stream that breaks goes on where
-//! it was. Notices are derived from the changes that brought them; who comes and goes is told as it is.
+//! The id of a change's last event is the position of the change in this node's log of the document, so a stream that
+//! breaks goes on where it was. Notices are derived from the changes that brought them; who comes and goes is told as it is.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use bft_json_crdt::Digest;
 use bytes::Bytes;
 use gangline_doc::{Entry, LogSeq, ReadLimit};
-use gangline_reconcile::notice;
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -70,18 +69,21 @@ pub(in crate::api) async fn open(app: App, wish: Wish, headers: &HeaderMap) -> R
     let client = wish.client.map(|name| name.chars().filter(|c| !c.is_control()).collect::<String>());
     let client = client.filter(|name| !name.is_empty()).unwrap_or_else(|| "browser".to_owned());
     let client = client.get(..CLIENT_BYTES_MAX.min(client.len())).unwrap_or("browser").to_owned();
-    let (durable, troubles, news) = (guest.durable.clone(), guest.troubles(), guest.present.news());
+    let (durable, troubles, skips) = (guest.durable.clone(), guest.troubles(), guest.skips());
+    let news = guest.present.news();
     let place = guest.present.enter(Client { client, since: clock::now_ms() });
     let watcher = Watcher {
         app,
         cursor,
         durable,
         troubles,
+        skips,
         news,
         hello: Some(hello.into()),
         _place: place,
         _permit: permit,
         guest,
+        named_by: shown.layout.source.clone(),
     };
     let events = futures_util::stream::unfold(watcher, async |mut watcher| {
         let bytes = watcher.next().await?;
@@ -98,11 +100,14 @@ struct Watcher {
     cursor: LogSeq,
     durable: watch::Receiver<LogSeq>,
     troubles: watch::Receiver<Option<Trouble>>,
+    skips: watch::Receiver<Arc<[String]>>,
     news: watch::Receiver<u64>,
     hello: Option<Bytes>,
     _place: Place,
     _permit: OwnedSemaphorePermit,
     guest: Guest,
+    /// What the document calls its source.
+    named_by: Option<String>,
 }
 
 impl Watcher {
@@ -128,13 +133,19 @@ impl Watcher {
                     let trouble = self.troubles.borrow_and_update().clone();
                     if let Some(Trouble { reason, retry_in }) = trouble {
                         let data = json!({"source": self.source(), "reason": reason, "retry_in": retry_in});
-                        return Some(self.aside("reconcile_failed", &data));
+                        return Some(aside("reconcile_failed", &data).into());
                     }
+                }
+                changed = self.skips.changed() => {
+                    changed.ok()?;
+                    let rows = self.skips.borrow_and_update().clone();
+                    let data = json!({"source": self.source(), "rows": *rows});
+                    return Some(aside("rows_skipped", &data).into());
                 }
                 changed = self.news.changed() => {
                     changed.ok()?;
                     let data = json!({"present": self.guest.present.clients()});
-                    return Some(self.aside("presence", &data));
+                    return Some(aside("presence", &data).into());
                 }
                 () = self.app.stop.cancelled() => return None,
                 () = clock::pause(KEEP_ALIVE) => return Some(Bytes::from_static(b": still here\n\n")),
@@ -142,13 +153,10 @@ impl Watcher {
         }
     }
 
+    /// The name of the source, also where only another node reconciles it.
     fn source(&self) -> String {
-        self.guest.source().map_or_else(|| "database".to_owned(), |source| source.name.clone())
-    }
-
-    /// An event that is no change: a stream that breaks after it goes on with the next change.
-    fn aside(&self, name: &str, data: &serde_json::Value) -> Bytes {
-        format!("event: {name}\ndata: {data}\n\n").into()
+        let name = self.guest.source().map(|source| &source.name).or(self.named_by.as_ref());
+        name.map_or_else(|| "database".to_owned(), String::clone)
     }
 
     async fn read(&self) -> Result<(String, LogSeq), Problem> {
@@ -172,17 +180,27 @@ fn told(document: &Arc<crate::documents::live::LiveDocument>, source: &str, entr
         .replica
         .read(|base| {
             let heads: Vec<String> = base.heads().iter().map(Digest::to_string).collect();
-            (notice(base, change), heads, base.source() == Some(change.author()))
+            (document.views.notice(base, change), heads, base.source() == Some(change.author()))
         })
         .0;
     let by = if is_source { "source".to_owned() } else { crate::identity::node_name(&change.author()) };
     let data = json!({"heads": heads, "change": change.digest().to_string(), "by": by});
-    let changed = event("changed", &id, &data.to_string());
-    let Some(notice) = notice else { return changed };
-    if notice.changes.is_empty() {
+    let Some(notice) = notice else { return event("changed", &id, &data.to_string()) };
+    // Whoever has the id has been told all of it: a stream that breaks in between says it again.
+    let changed = aside("changed", &data);
+    if notice.is_save {
         let data = json!({"source": source, "version": notice.to, "unsaved_left": notice.unsaved_left});
         return changed + &event("saved", &id, &data.to_string());
     }
-    let actor = document.actor_of(&change.digest());
+    let actor = document.actor_of(&change.digest()).or_else(|| {
+        // Of before this document was opened.
+        let audit = document.source()?.audit_of(document.id, &change.digest(), entry.received_at_ms())?;
+        audit.actor
+    });
     changed + &event("db_changed", &id, &notice_json(&notice, source, actor.as_deref()).to_string())
+}
+
+/// An event that is no change, or not all of one: a stream that breaks after it goes on with that change.
+fn aside(name: &str, data: &serde_json::Value) -> String {
+    format!("event: {name}\ndata: {data}\n\n")
 }

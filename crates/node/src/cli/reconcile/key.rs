@@ -127,6 +127,9 @@ fn chosen(settings: &Settings, named: Option<&str>) -> Result<String, Failure> {
 fn show(settings: &Settings, out: &Output) -> Result<(), Failure> {
     let dir = &settings.data_dir.value;
     let mut shown = Vec::new();
+    if settings.reconcile.is_empty() && !out.is_json() {
+        eprintln!("the settings name no source: write [[reconcile]] in them, or say which with --config");
+    }
     for source in &settings.reconcile {
         let name = &source.mapping.name;
         let key = sources::look(dir, name)?;

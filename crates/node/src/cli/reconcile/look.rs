@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::shown::{beside, count, list, number, short, text, there, versions};
+use super::shown::{beside, count, list, number, problems, short, text, there, versions};
 use super::which::{WhichArgs, each, ended};
 use super::{ExplainArgs, HistoryArgs, place};
 use crate::cli::client::Client;
@@ -16,9 +16,9 @@ use crate::url::segment;
 const NAMED: usize = 3;
 
 pub(super) async fn verify(client: &Client, args: &WhichArgs, out: &Output) -> Result<(), Failure> {
-    let ids = args.ids(client).await?;
+    let which = args.ids(client).await?;
     let (mut equal, mut differ) = (0, 0);
-    each(&ids, "verifying", async |id| {
+    each(&which.ids, "verifying", async |id| {
         let reply = client.send(Method::GET, &place(id, "/verify"), None).await?;
         let found = &reply.body;
         let is_equal = found.get("ok").and_then(Value::as_bool) == Some(true);
@@ -36,12 +36,17 @@ pub(super) async fn verify(client: &Client, args: &WhichArgs, out: &Output) -> R
             row.extend(beside(&["document", "database"].map(|key| there(difference, &path, key))));
             row
         });
-        out.rows(&["PLACE", "DOCUMENT", "DATABASE"], differences.collect())
+        let differences: Vec<_> = differences.collect();
+        if !differences.is_empty() {
+            out.rows(&["PLACE", "DOCUMENT", "DATABASE"], differences)?;
+        }
+        problems(found).iter().try_for_each(|problem| out.line(&format!("  skipped  {problem}")))
     })
     .await?;
     if !out.is_json() {
         let verb = if equal == 1 { "equals its rows" } else { "equal their rows" };
         out.line(&format!("{} {verb}", count(equal, "document")))?;
+        which.left_out().map_or(Ok(()), |told| out.line(&told))?;
     }
     if differ == 0 {
         return Ok(());
@@ -57,7 +62,8 @@ pub(super) async fn verify(client: &Client, args: &WhichArgs, out: &Output) -> R
         }
     );
     Err(Failure::new(Exit::Unhealthy, "differs", message).hint(
-        "somebody may be writing the database at this moment: look again; `gangline reconcile run` follows it now",
+        "somebody may be writing the database at this moment: look again; `gangline reconcile run` follows it now; \
+         rows that are skipped have to be mended in the database",
     ))
 }
 
@@ -88,6 +94,9 @@ fn entry(entry: &Value) -> Vec<String> {
         let mut parts: Vec<String> = versions(audit).into_iter().collect();
         parts.push(count(number(audit, "ops"), "op"));
         parts.push(count(number(audit, "bytes"), "byte"));
+        if audit.get("version_stood_still").and_then(Value::as_bool) == Some(true) {
+            parts.push("the version stood still".to_owned());
+        }
         parts.join(", ")
     });
     let when = entry.get("received_at_ms").and_then(Value::as_u64).map(clock::utc).unwrap_or_default();

@@ -19,16 +19,16 @@ enum Found {
 }
 
 pub(super) async fn run(client: &Client, args: &WhichArgs, out: &Output) -> Result<(), Failure> {
-    let ids = args.ids(client).await?;
+    let which = args.ids(client).await?;
     let (mut found, mut quiet) = (Found::Nothing, 0);
-    each(&ids, "planning", async |id| {
+    each(&which.ids, "planning", async |id| {
         let reply = client.send(Method::GET, &place(id, "/plan"), None).await?;
         let plan = &reply.body;
         found = found.max(kind(plan));
         if out.is_json() {
             return out.line(reply.text.trim_end());
         }
-        if kind(plan) == Found::Nothing && problems(plan).is_empty() && ids.len() > 1 {
+        if kind(plan) == Found::Nothing && problems(plan).is_empty() && which.ids.len() > 1 {
             quiet += 1;
             return Ok(());
         }
@@ -44,8 +44,9 @@ pub(super) async fn run(client: &Client, args: &WhichArgs, out: &Output) -> Resu
         acceptance(plan).map_or(Ok(()), |told| out.line(&told))
     })
     .await?;
-    if !out.is_json() && ids.len() != 1 {
+    if !out.is_json() && which.ids.len() != 1 {
         out.line(&format!("{} with nothing to do", count(quiet, "document")))?;
+        which.left_out().map_or(Ok(()), |told| out.line(&told))?;
     }
     match found {
         Found::Nothing => Ok(()),

@@ -11,17 +11,17 @@ use crate::cli::output::Output;
 use crate::failure::Failure;
 
 pub(super) async fn run(client: &Client, args: &RunArgs, out: &Output) -> Result<(), Failure> {
-    let ids = args.which.ids(client).await?;
+    let which = args.which.ids(client).await?;
     let body = body(args);
     let mut quiet = 0;
-    let result = each(&ids, "reconciling", async |id| {
+    let result = each(&which.ids, "reconciling", async |id| {
         let reply = client.send(Method::POST, &place(id, "/reconcile"), Some(&body)).await?;
         if out.is_json() {
             return out.line(reply.text.trim_end());
         }
         let done = &reply.body;
         let changes = list(done, "changes");
-        if changes.is_empty() && problems(done).is_empty() && ids.len() > 1 {
+        if changes.is_empty() && problems(done).is_empty() && which.ids.len() > 1 {
             quiet += 1;
             return Ok(());
         }
@@ -30,8 +30,9 @@ pub(super) async fn run(client: &Client, args: &RunArgs, out: &Output) -> Result
         problems(done).iter().try_for_each(|problem| out.line(&format!("  skipped  {problem}")))
     })
     .await;
-    if !out.is_json() && ids.len() != 1 {
+    if !out.is_json() && which.ids.len() != 1 {
         out.line(&format!("{} with nothing to do", count(quiet, "document")))?;
+        which.left_out().map_or(Ok(()), |told| out.line(&told))?;
     }
     result
 }
@@ -54,12 +55,16 @@ pub(in crate::cli) fn line(change: &Value) -> String {
         (_, row, field) if row.is_empty() || field.is_empty() => format!("{row}{field}"),
         (_, row, field) => format!("{row}.{field}"),
     };
-    let kind = match text(change, "kind").as_str() {
-        "insert" => "  new row",
-        "delete" => "  row deleted",
+    let (kind, became) = (text(change, "kind"), text(change, "outcome"));
+    let what = match (&*kind, &*became) {
+        // A mirror has let go of what people did.
+        ("insert", "dropped") => return format!("  {path}  row is back: its deletion was dropped"),
+        ("delete", "dropped") => return format!("  {path}  row dropped: only the document had it"),
+        ("insert", _) => "  new row",
+        ("delete", _) => "  row deleted",
         _ => "",
     };
-    format!("  {path}{kind}  {}", outcome(&text(change, "outcome")))
+    format!("  {path}{what}  {}", outcome(&became))
 }
 
 #[cfg(test)]
@@ -70,6 +75,10 @@ mod tests {
     #[test]
     fn what_was_done_is_a_line_for_each_change() {
         let shown = |change: Value| line(&change);
+        assert_eq!(
+            shown(json!({"path": "jobs.j1", "kind": "insert", "outcome": "dropped"})),
+            "  jobs.j1  row is back: its deletion was dropped"
+        );
         assert_eq!(
             shown(json!({"path": "jobs.j1.body", "kind": "text", "outcome": "merged"})),
             "  jobs.j1.body  merged"

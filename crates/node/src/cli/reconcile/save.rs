@@ -3,13 +3,13 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::documents::{print, sides};
+use super::documents::{print, sides, value_of};
 use super::shown::{list, text};
 use super::which::each;
 use super::{ResolveArgs, place};
 use crate::cli::client::Client;
 use crate::cli::output::{Output, printable};
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 
 pub(super) async fn save(client: &Client, ids: &[String], out: &Output) -> Result<(), Failure> {
     each(ids, "saving", async |id| {
@@ -18,7 +18,8 @@ pub(super) async fn save(client: &Client, ids: &[String], out: &Output) -> Resul
         if out.is_json() {
             return out.line(reply.text.trim_end());
         }
-        out.line(&line(&reply.body))
+        out.line(&line(&reply.body))?;
+        left(&reply.body).iter().try_for_each(|line| out.line(line))
     })
     .await
 }
@@ -34,6 +35,26 @@ fn line(saved: &Value) -> String {
     }
 }
 
+/// What is left to be chosen: of these the side that does not show is in no row.
+fn left(saved: &Value) -> Vec<String> {
+    let conflicts = list(saved, "conflicts");
+    let of = |conflict: &Value| match sides(conflict).as_slice() {
+        [path, theirs, mine, ..] => {
+            let side = if text(conflict, "shown") == "theirs" { "mine" } else { "theirs" };
+            format!("  {path}: a conflict; {side} is not saved: theirs {theirs}, mine {mine}")
+        }
+        _ => String::new(),
+    };
+    let mut lines: Vec<String> = conflicts.iter().map(of).collect();
+    if !lines.is_empty() {
+        let id = text(saved, "id");
+        lines.push(format!(
+            "  to choose: gangline reconcile resolve {id} PLACE --theirs, --mine or --value VALUE"
+        ));
+    }
+    lines
+}
+
 /// Names the places that stand against saving: conflicts with both sides and the way out.
 fn with_sides(mut failure: Failure, id: &str) -> Failure {
     let details = failure.details.clone().unwrap_or_default();
@@ -45,36 +66,37 @@ fn with_sides(mut failure: Failure, id: &str) -> Failure {
     }
     let named = |path: &str| conflicts.iter().any(|conflict| text(conflict, "path") == path);
     for field in list(&details, "fields").iter().filter(|field| !named(&text(field, "path"))) {
-        failure.message += &format!("\n  {} {}", text(field, "path"), text(field, "what"));
+        let line = format!("{} {}", text(field, "path"), text(field, "what"));
+        // The first one may have been said.
+        if !failure.message.contains(&line) {
+            failure.message += &format!("\n  {line}");
+        }
     }
     if conflicts.is_empty() || failure.code != "conflict" {
         return failure;
     }
     failure.hint(format!(
-        "gangline reconcile resolve {id} PLACE --theirs, --mine or --value JSON; then save again"
+        "gangline reconcile resolve {id} PLACE --theirs, --mine or --value VALUE; then save again"
     ))
 }
 
 pub(super) async fn resolve(client: &Client, args: &ResolveArgs, out: &Output) -> Result<(), Failure> {
-    let body = body(args)?;
+    let body = body(args);
     let reply = client.send(Method::POST, &place(&args.id, "/resolve"), Some(&body)).await?;
     print(&reply, out)
 }
 
-fn body(args: &ResolveArgs) -> Result<Value, Failure> {
+fn body(args: &ResolveArgs) -> Value {
     if let Some(text) = &args.value {
-        let value: Value = serde_json::from_str(text).map_err(|_| {
-            Failure::new(Exit::Usage, "bad_value", format!("`{text}` is not JSON"))
-                .hint("a text stands in quotes: --value '\"a text\"'")
-        })?;
-        return Ok(json!({ "path": args.path, "value": value }));
+        return json!({ "path": args.path, "value": value_of(text) });
     }
-    Ok(json!({ "path": args.path, "take": if args.theirs { "theirs" } else { "mine" } }))
+    json!({ "path": args.path, "take": if args.theirs { "theirs" } else { "mine" } })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
 
     #[test]
     fn a_save_says_what_the_database_has_now() {
@@ -82,6 +104,16 @@ mod tests {
         assert_eq!(line(&saved), "w:1: version 8 in the database: name, jobs.j1.body");
         assert_eq!(line(&json!({"id": "w:1", "version": 8, "saved": []})), "w:1: nothing to save");
         assert_eq!(line(&json!({"id": "w:1", "version": null, "saved": ["name"]})), "w:1: saved: name");
+    }
+
+    #[test]
+    fn a_save_says_what_is_left_to_be_chosen() {
+        assert_eq!(left(&json!({"id": "w:1", "saved": [], "conflicts": []})), [""; 0]);
+        let conflict =
+            json!({"path": "name", "theirs": "a", "mine": "b", "kind": "field", "shown": "theirs"});
+        let lines = left(&json!({"id": "w:1", "saved": [], "conflicts": [conflict]}));
+        assert_eq!(lines[0], "  name: a conflict; mine is not saved: theirs a, mine b");
+        assert!(lines[1].contains("gangline reconcile resolve w:1 PLACE"), "{lines:?}");
     }
 
     #[test]
@@ -107,9 +139,9 @@ mod tests {
             mine: !theirs,
             value: value.map(str::to_owned),
         };
-        assert_eq!(body(&args(true, None)).unwrap(), json!({"path": "name", "take": "theirs"}));
-        assert_eq!(body(&args(false, None)).unwrap(), json!({"path": "name", "take": "mine"}));
-        assert_eq!(body(&args(false, Some("null"))).unwrap(), json!({"path": "name", "value": null}));
-        assert_eq!(body(&args(false, Some("a b"))).unwrap_err().exit, Exit::Usage);
+        assert_eq!(body(&args(true, None)), json!({"path": "name", "take": "theirs"}));
+        assert_eq!(body(&args(false, None)), json!({"path": "name", "take": "mine"}));
+        assert_eq!(body(&args(false, Some("null"))), json!({"path": "name", "value": null}));
+        assert_eq!(body(&args(false, Some("a b"))), json!({"path": "name", "value": "a b"}));
     }
 }

@@ -1,5 +1,7 @@
 //! How values, places and outcomes of followed documents look in a terminal.
 
+use std::io::IsTerminal as _;
+
 use serde_json::Value;
 
 use crate::cli::item::plain;
@@ -25,8 +27,16 @@ fn is_scalar(text: &str) -> bool {
         || serde_json::from_str::<Value>(text).is_ok_and(|value| !value.is_object() && !value.is_array())
 }
 
-/// Values beside each other, each cut to where they differ.
+/// Values beside each other: on a terminal each cut to where they differ, and whole for programs.
 pub(super) fn beside(values: &[Option<&Value>]) -> Vec<String> {
+    if !std::io::stdout().is_terminal() {
+        return values.iter().map(|each| value(*each)).collect();
+    }
+    cut(values)
+}
+
+/// Values beside each other, each cut to where they differ.
+fn cut(values: &[Option<&Value>]) -> Vec<String> {
     let texts: Vec<Vec<char>> = values.iter().map(|each| value(*each).chars().collect()).collect();
     let there = || texts.iter().zip(values).filter(|(_, value)| value.is_some()).map(|(text, _)| text);
     let Some(first) = there().next() else { return values.iter().map(|each| value(*each)).collect() };
@@ -35,7 +45,7 @@ pub(super) fn beside(values: &[Option<&Value>]) -> Vec<String> {
     });
     let is_one = there().all(|text| text == first);
     let skipped = if is_one { 0 } else { same.saturating_sub(BEFORE) };
-    let cut = |(text, value): (&Vec<char>, &Option<&Value>)| {
+    let shortened = |(text, value): (&Vec<char>, &Option<&Value>)| {
         if value.is_none() || text.len() <= WIDTH {
             return text.iter().collect();
         }
@@ -48,10 +58,10 @@ pub(super) fn beside(values: &[Option<&Value>]) -> Vec<String> {
         }
         shown
     };
-    texts.iter().zip(values).map(cut).collect()
+    texts.iter().zip(values).map(shortened).collect()
 }
 
-/// One value, cut where it is long.
+/// One value; on a terminal cut where it is long.
 pub(super) fn short(each: Option<&Value>) -> String {
     beside(&[each]).remove(0)
 }
@@ -159,12 +169,15 @@ mod tests {
     fn long_values_are_cut_to_where_they_differ() {
         let common = "x".repeat(100);
         let [a, b] = ["one end", "another end"].map(|end| json!(format!("{common}{end}")));
-        assert_eq!(beside(&[Some(&a), Some(&b), None]), ["…xxxxxxxxone end", "…xxxxxxxxanother end", "–"]);
+        assert_eq!(cut(&[Some(&a), Some(&b), None]), ["…xxxxxxxxone end", "…xxxxxxxxanother end", "–"]);
         let long = json!("y".repeat(50));
-        assert_eq!(short(Some(&long)), format!("{}…", "y".repeat(36)));
-        assert_eq!(beside(&[Some(&long), Some(&long)]), [short(Some(&long)), short(Some(&long))]);
-        assert_eq!(beside(&[Some(&json!("short")), Some(&a)])[0], "short");
-        assert_eq!(beside(&[None, None]), ["–", "–"]);
+        assert_eq!(cut(&[Some(&long)]).remove(0), format!("{}…", "y".repeat(36)));
+        assert_eq!(
+            cut(&[Some(&long), Some(&long)]),
+            [cut(&[Some(&long)]).remove(0), cut(&[Some(&long)]).remove(0)]
+        );
+        assert_eq!(cut(&[Some(&json!("short")), Some(&a)])[0], "short");
+        assert_eq!(cut(&[None, None]), ["–", "–"]);
     }
 
     #[test]

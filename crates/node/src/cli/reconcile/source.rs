@@ -13,8 +13,8 @@ use crate::cli::output::{Output, printable_lines};
 use crate::failure::{Exit, Failure};
 use crate::url::segment;
 
-/// States of a source in which nothing is followed until somebody does something.
-const ILL: [&str; 2] = ["failing", "needs_plan"];
+/// States of a source in which documents do not follow, or not as they should, until somebody does something.
+const ILL: [&str; 4] = ["failing", "needs_plan", "no_key", "two_keys"];
 
 pub(super) async fn status(client: &Client, name: Option<&str>, out: &Output) -> Result<(), Failure> {
     let reply = client.send(Method::GET, "/api/v1/reconcile", None).await?;
@@ -45,10 +45,15 @@ pub(super) async fn status(client: &Client, name: Option<&str>, out: &Output) ->
     if ill == 0 {
         return Ok(());
     }
-    Err(Failure::new(Exit::Unhealthy, "not_following", "not every database is followed").hint(
+    let failure =
+        Failure::new(Exit::Unhealthy, "not_following", "not every database is followed as it should be");
+    let waits = sources.iter().any(|source| text(source, "state") == "needs_plan");
+    Err(failure.hint(if waits {
         "what is wrong stands above; a database that was put back from a backup wants \
-         `gangline reconcile plan` and then `run --accept-restored`",
-    ))
+         `gangline reconcile plan` and then `run --accept-restored`"
+    } else {
+        "what is wrong stands above"
+    }))
 }
 
 fn row(source: &Value) -> Vec<String> {
@@ -96,10 +101,18 @@ impl Way {
         }
     }
 
-    /// What there is to be said where it is so already.
+    /// What there is to be said when it is done.
     fn done(self) -> &'static str {
         match self {
             Self::In => "the outbox is installed",
+            Self::Out => "the outbox is removed",
+        }
+    }
+
+    /// What there is to be said where it is so already.
+    fn was_done(self) -> &'static str {
+        match self {
+            Self::In => "the outbox is installed already",
             Self::Out => "no outbox is installed",
         }
     }
@@ -127,7 +140,7 @@ pub(super) async fn install(
     }
     let planned = ask(true).await?.body;
     if is_done(&planned) {
-        return out.line(&format!("{}: {} already", args.name, way.done()));
+        return out.line(&format!("{}: {}", args.name, way.was_done()));
     }
     for statement in list(&planned, "sql").iter().filter_map(Value::as_str) {
         out.line(&format!("{};", printable_lines(statement.trim_end().trim_end_matches(';'))))?;

@@ -4,6 +4,7 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
+use super::shown::count;
 use crate::cli::client::Client;
 use crate::cli::output::{BROKEN_PIPE, SAID};
 use crate::cli::progress::Progress;
@@ -13,12 +14,35 @@ use crate::url::segment;
 /// Which documents.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WhichArgs {
-    /// Documents, such as workflow:42 [default: all]
+    /// Documents, such as workflow:42 [default: all that have been opened once]
     #[arg(value_name = "ID")]
     pub(super) ids: Vec<String>,
     /// All documents of this source
     #[arg(long, value_name = "NAME", conflicts_with = "ids")]
     pub(super) source: Option<String>,
+    /// Also those that nobody has opened yet
+    #[arg(long, conflicts_with = "ids")]
+    pub(super) unborn: bool,
+}
+
+/// The documents that are meant.
+pub(super) struct Which {
+    pub(super) ids: Vec<String>,
+    /// Documents that nobody has opened yet, and that are left out.
+    left_out: u64,
+}
+
+impl Which {
+    /// What is to be said of those that are left out.
+    pub(super) fn left_out(&self) -> Option<String> {
+        (self.left_out > 0).then(|| {
+            let them = if self.left_out == 1 { "it" } else { "them" };
+            format!(
+                "{} that nobody has opened yet: --unborn takes {them} in",
+                count(self.left_out, "more document")
+            )
+        })
+    }
 }
 
 /// Documents in one answer.
@@ -62,13 +86,18 @@ async fn known(client: &Client, source: &str) -> Result<(), Failure> {
 
 impl WhichArgs {
     /// The ids of the documents that are meant.
-    pub(super) async fn ids(&self, client: &Client) -> Result<Vec<String>, Failure> {
+    pub(super) async fn ids(&self, client: &Client) -> Result<Which, Failure> {
         if !self.ids.is_empty() {
-            return Ok(self.ids.clone());
+            return Ok(Which { ids: self.ids.clone(), left_out: 0 });
         }
-        let all = all(client, self.source.as_deref()).await?;
+        let mut all = all(client, self.source.as_deref()).await?;
+        let found = all.len();
+        if !self.unborn {
+            all.retain(|document| document.get("state").and_then(Value::as_str) != Some("unborn"));
+        }
+        let left_out = (found - all.len()) as u64;
         let id = |document: &Value| document.get("id").and_then(Value::as_str).map(str::to_owned);
-        Ok(all.iter().filter_map(id).collect())
+        Ok(Which { ids: all.iter().filter_map(id).collect(), left_out })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cli::reconcile::{count, line, list, number, text, versions};
 use crate::failure::Failure;
 
 /// The events of a document.
-const EVENTS: [&str; 5] = ["changed", "db_changed", "saved", "reconcile_failed", "presence"];
+const EVENTS: [&str; 6] = ["changed", "db_changed", "saved", "reconcile_failed", "rows_skipped", "presence"];
 
 /// Whether an event is a document's, and not the stream's own.
 pub(super) fn is_event(name: &str) -> bool {
@@ -30,7 +30,19 @@ fn lines(event: &str, data: &Value) -> Vec<String> {
     match event {
         "db_changed" => {
             let mut parts = vec![format!("{} followed", text(data, "source"))];
+            match text(data, "root").as_str() {
+                "gone" => parts.push("DELETED in the database".to_owned()),
+                "back" => parts.push("in the database again".to_owned()),
+                _ => {}
+            }
+            let is = |key: &str| data.get(key).and_then(Value::as_bool) == Some(true);
+            if is("mapping_changed") {
+                parts.push("another mapping".to_owned());
+            }
             parts.extend(versions(data));
+            if is("version_stood_still") {
+                parts.push("which stood still".to_owned());
+            }
             match text(data, "actor") {
                 actor if actor.is_empty() => {}
                 actor => parts.push(format!("by {actor}")),
@@ -51,6 +63,14 @@ fn lines(event: &str, data: &Value) -> Vec<String> {
             };
             vec![format!("not followed: {}{again}", text(data, "reason"))]
         }
+        "rows_skipped" => match list(data, "rows") {
+            [] => vec!["all rows are followed again".to_owned()],
+            rows => {
+                let rows = rows.iter().map(|row| printable(row.as_str().unwrap_or_default()));
+                let lines = rows.map(|row| format!("  skipped  {row}"));
+                std::iter::once("rows that cannot be followed:".to_owned()).chain(lines).collect()
+            }
+        },
         "presence" => vec![format!("{} here", list(data, "present").len())],
         "saved" => {
             let version = data.get("version").filter(|version| !version.is_null());

@@ -11,6 +11,9 @@ use crate::api::blocking;
 use crate::clock;
 use crate::logs::chain;
 
+/// Audits of a document among which that of a change is, from when it was taken in.
+const AUDITS_NEAR: usize = 64;
+
 /// What a root's rows were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RefNote {
@@ -44,6 +47,9 @@ pub(crate) struct Audit {
     pub(crate) conflicts: usize,
     /// Rows that were skipped: table, key and column, without values.
     pub(crate) skipped: Vec<String>,
+    /// Whether rows had changed while their version stood still.
+    #[serde(default)]
+    pub(crate) version_stood_still: bool,
     /// The last change, in hex.
     pub(crate) digest: Option<String>,
     /// When, in milliseconds since 1970.
@@ -177,6 +183,7 @@ impl SourceRuntime {
             Counters::add(&self.counters.batches, 1);
             Counters::add(&self.counters.ops, reconciled.ops);
             Counters::add(&self.counters.conflicts, followed.conflicts.len());
+            Counters::add(&self.counters.stood_still, usize::from(followed.version_stood_still));
         }
         let audit = is_change.then(|| Audit {
             document: document.to_string(),
@@ -187,7 +194,8 @@ impl SourceRuntime {
             ops: reconciled.ops,
             bytes: reconciled.bytes,
             conflicts: followed.conflicts.len(),
-            skipped: followed.bad.iter().map(|bad| self.place_of(bad)).collect(),
+            skipped: self.names_of(&followed.bad),
+            version_stood_still: followed.version_stood_still,
             digest: last_of(&reconciled.changes),
             at_ms: clock::now_ms(),
         });
@@ -231,6 +239,21 @@ impl SourceRuntime {
         let found = found.map_err(|error| FollowFailed::Store(chain(&error)))?;
         let own = found.into_iter().take_while(|(key, _)| key.starts_with(&prefix));
         Ok(own.filter_map(|(_, bytes)| serde_json::from_slice(&bytes).ok()).collect())
+    }
+
+    /// What was done by a change that this node took in at some time. May block.
+    pub(crate) fn audit_of(
+        &self,
+        document: DocumentId,
+        change: &Digest,
+        received_at_ms: u64,
+    ) -> Option<Audit> {
+        // It is noted when that is on disk.
+        let after = format!("{document}/{received_at_ms:020}");
+        let found = self.store.list(&self.name, NoteKind::Audit, Some(&after), AUDITS_NEAR).ok()?;
+        let digest = change.to_string();
+        let audits = found.iter().filter_map(|(_, bytes)| serde_json::from_slice::<Audit>(bytes).ok());
+        audits.into_iter().find(|audit| audit.digest.as_deref() == Some(&*digest))
     }
 
     /// Notes that roots are to be run, so that a restart does not forget them. May block.

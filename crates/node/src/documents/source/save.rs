@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use bft_json_crdt::{Change, Digest};
+use gangline_doc::EditFailed;
 use gangline_reconcile::{
-    BadRow, Path, Reading, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source,
-    SourceError, conflicts, plan_save, save_mark,
+    BadRow, Path, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source, SourceError,
+    conflicts, plan_save,
 };
 
 use super::notes::{Audit, Intent, last_of};
@@ -15,6 +16,7 @@ use super::{Counters, FollowFailed, SourceRuntime};
 use crate::api::{blocking, durable};
 use crate::clock;
 use crate::documents::live::LiveDocument;
+use crate::logs::chain;
 
 /// How often a save begins anew when somebody else has written the rows meanwhile.
 const TRIES: usize = 4;
@@ -69,10 +71,13 @@ impl SourceRuntime {
     ) -> Result<Saved, SaveFailed> {
         let _turn = document.turn.lock().await;
         self.recover(document, root).await?;
-        let mut rows = self.read(root).await?;
+        let mut rows = self.read_beside_others(document, root).await?;
         for _ in 0..TRIES {
-            self.take_over(document, root, rows.clone(), actor, None).await?;
-            let (plan, heads) = self.plan_save(document, root, &rows).await?;
+            rows = self.take_over(document, root, rows, actor, None).await?.1;
+            let Some((plan, heads)) = self.plan_save(document, root, &rows).await? else {
+                rows = self.read_beside_others(document, root).await?;
+                continue;
+            };
             if !plan.problems.is_empty() {
                 return Err(SaveFailed::Problems(plan.problems));
             }
@@ -87,30 +92,47 @@ impl SourceRuntime {
         Err(SaveFailed::Moved)
     }
 
+    /// What would be written, once it is announced, and the heads from which; none where another node has saved since the
+    /// rows were followed: what was typed there shows beside what was read of it.
     async fn plan_save(
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
         rows: &Rows,
-    ) -> Result<(SavePlan, Vec<Digest>), SaveFailed> {
+    ) -> Result<Option<(SavePlan, Vec<Digest>)>, SaveFailed> {
         if rows.root.is_none() && rows.bad.iter().all(|bad| bad.list.is_some()) {
             return Err(SaveFailed::Deleted);
         }
         let (this, replica) = (Arc::clone(self), document.replica.clone());
-        let (root, rows) = (root.to_owned(), rows.clone());
-        let ((plan, heads), ticket) = blocking(move || {
-            replica.read(|base| {
-                let reading = Reading::of(base);
-                let is_deleted = reading.layout.is_deleted(&reading.content);
-                let plan =
-                    (!is_deleted).then(|| plan_save(&this.shape, &root, &rows, &reading, &conflicts(base)));
-                (plan, base.heads())
+        let (root, rows, views) = (root.to_owned(), rows.clone(), Arc::clone(&document.views));
+        let (followed, (name, _)) = (document.equal_at(), self.document_of(&root));
+        let planned = blocking(move || {
+            replica.attest(clock::now_ms(), |base| {
+                let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
+                let (reading, is_twice) = views.track(base, |tracker| {
+                    (tracker.reading(base), tracker.is_saved_elsewhere(base, source, &rows))
+                });
+                if reading.tracked != followed || is_twice {
+                    return Ok((None, false));
+                }
+                if reading.layout.is_deleted(&reading.content) {
+                    return Err(SaveFailed::Deleted);
+                }
+                let plan = plan_save(&this.shape, &root, &rows, &reading, &conflicts(base));
+                let writes = !plan.writes.is_empty();
+                Ok((Some((plan, base.heads())), writes))
             })
-        })
-        .await?;
+        });
+        let planned = planned.await?.map_err(|failed| match failed {
+            EditFailed::Refused(refused) => refused,
+            EditFailed::Unsignable(_) | EditFailed::Failed { .. } | EditFailed::Busy { .. } => {
+                SaveFailed::Follow(FollowFailed::Store(chain(&failed)))
+            }
+        })?;
         // What is written must be on disk here first: the mark that follows names these heads.
-        durable(ticket).await?;
-        Ok((plan.ok_or(SaveFailed::Deleted)?, heads))
+        durable(planned.ticket).await?;
+        let announced = planned.changes.iter().map(Change::digest).collect::<Vec<_>>();
+        Ok(planned.result.map(|(plan, heads)| (plan, if announced.is_empty() { heads } else { announced })))
     }
 
     /// One try; the rows as they are now where they have moved.
@@ -165,11 +187,12 @@ impl SourceRuntime {
         let era = self.era_now().await?;
         let (name, _) = self.document_of(root);
         let (this, replica, heads) = (Arc::clone(self), document.replica.clone(), heads.to_vec());
-        let version = after.version;
+        let (version, views) = (after.version, Arc::clone(&document.views));
         let authored = blocking(move || {
             replica.author_as(clock::now_ms(), |base| {
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
-                let changes = save_mark(base, source, &heads, version)?;
+                let changes =
+                    views.track(base, |tracker| tracker.save_mark(base, source, &heads, version))?;
                 Ok::<_, ReconcileError>(((), changes))
             })
         })
@@ -188,6 +211,7 @@ impl SourceRuntime {
             bytes: changes.iter().map(|change| change.bytes().len() + change.signature().len()).sum(),
             conflicts: 0,
             skipped: Vec::new(),
+            version_stood_still: false,
             digest: last_of(&changes),
             at_ms: clock::now_ms(),
         };

@@ -32,7 +32,7 @@ impl Refusal<'_> {
         if failure.code != ErrorCode::ConstraintViolation {
             return Ok(None);
         }
-        match failure.extended_code {
+        match code_of(failure.extended_code, message) {
             ffi::SQLITE_CONSTRAINT_TRIGGER => refused(key, self.trigger(message)?),
             ffi::SQLITE_CONSTRAINT_FOREIGNKEY if write.action == WriteAction::Delete => {
                 refused(key, "is named by other rows".to_owned())
@@ -47,10 +47,16 @@ impl Refusal<'_> {
                 let only = columns.next().filter(|_| columns.next().is_none());
                 refused(only.unwrap_or(key), format!("breaks the check {name}"))
             }
-            _ => {
+            code => {
                 let columns = columns_in(message, table);
-                let column = columns.first().copied().unwrap_or(key);
-                refused(column, what(failure.extended_code, message, &columns))
+                // A person can change what the document has: in an index, that is its last as a rule.
+                let column = columns.iter().rev().find(|column| table.field(column).is_some());
+                let Some(column) = column.or(columns.first()).copied() else {
+                    return refused(key, format!("is refused: {message}"));
+                };
+                let parent = table.parent.as_ref().map(|(parent, _)| parent.as_str());
+                let others = columns.into_iter().filter(|other| *other != column && Some(*other) != parent);
+                refused(column, what(code, message, &others.collect::<Vec<_>>()))
             }
         }
     }
@@ -77,8 +83,9 @@ impl Refusal<'_> {
         Ok(found.next().filter(|_| found.next().is_none()))
     }
 
-    /// Finds, at the end of a transaction, a row that names one which is not there.
-    pub(super) fn dangling(&self, writes: &[Write]) -> Result<BadRow, Trouble> {
+    /// Finds, at the end of a transaction, a row that names one which is not there; or it is the one that was refused
+    /// before.
+    pub(super) fn dangling(&self, writes: &[Write], before: Option<BadRow>) -> Result<BadRow, Trouble> {
         for write in writes {
             let Some(table) = self.shape.at(write.list).filter(|_| write.action != WriteAction::Delete)
             else {
@@ -87,6 +94,9 @@ impl Refusal<'_> {
             if let Some(column) = self.dangles(write, table)? {
                 return Ok(bad_row(write, &column, "names a row that is not there"));
             }
+        }
+        if let Some(bad) = before {
+            return Ok(bad);
         }
         // Then it is a row that this mapping does not have.
         let is_delete = |write: &&Write| write.action == WriteAction::Delete;
@@ -149,14 +159,10 @@ fn columns_in<'a>(message: &'a str, table: &TableShape) -> Vec<&'a str> {
 }
 
 /// What SQLite says, which is made of names in the schema.
-fn what(code: std::ffi::c_int, message: &str, columns: &[&str]) -> String {
-    match (code, columns) {
-        (_, []) => format!("is refused: {message}"),
-        (ffi::SQLITE_CONSTRAINT_NOTNULL, _) => "may not be null".to_owned(),
-        (
-            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID,
-            [_, others @ ..],
-        ) => {
+fn what(code: std::ffi::c_int, message: &str, others: &[&str]) -> String {
+    match code {
+        ffi::SQLITE_CONSTRAINT_NOTNULL => "may not be null".to_owned(),
+        _ if is_unique(code) => {
             let others = if others.is_empty() {
                 String::new()
             } else {
@@ -164,7 +170,30 @@ fn what(code: std::ffi::c_int, message: &str, columns: &[&str]) -> String {
             };
             format!("is there in another row{others}")
         }
-        (ffi::SQLITE_CONSTRAINT_DATATYPE, _) => "has a type that the column refuses".to_owned(),
+        ffi::SQLITE_CONSTRAINT_DATATYPE => "has a type that the column refuses".to_owned(),
         _ => format!("is refused: {message}"),
+    }
+}
+
+fn is_unique(code: std::ffi::c_int) -> bool {
+    [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY, ffi::SQLITE_CONSTRAINT_ROWID]
+        .contains(&code)
+}
+
+/// SQLite's code, with that of foreign keys for those that may not be left to the end, which it holds as triggers.
+fn code_of(code: std::ffi::c_int, message: &str) -> std::ffi::c_int {
+    let is_restrict = code == ffi::SQLITE_CONSTRAINT_TRIGGER && message == "FOREIGN KEY constraint failed";
+    if is_restrict { ffi::SQLITE_CONSTRAINT_FOREIGNKEY } else { code }
+}
+
+/// Whether another write of the same save may make way for a statement: with the columns of the unique index that
+/// refuses it, as far as SQLite names them.
+pub(super) fn waits_for(table: &TableShape, error: &Error) -> Option<Vec<String>> {
+    let Error::SqliteFailure(failure, message) = error else { return None };
+    let message = message.as_deref().unwrap_or_default();
+    match code_of(failure.extended_code, message) {
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => Some(Vec::new()),
+        code if is_unique(code) => Some(columns_in(message, table).into_iter().map(str::to_owned).collect()),
+        _ => None,
     }
 }

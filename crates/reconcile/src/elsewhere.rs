@@ -1,0 +1,263 @@
+//! Rows that say what people did in the document: another node has saved it, and its word has not come yet or never will.
+//!
+//! To sign what it wrote as the database's own edit would say it twice: a text that people have typed and another node has
+//! saved would stand there two times, and be saved so by the next one. So a node says what it is about to save: it signs, with
+//! its own key, a change without ops (an *announcement*), and saves the document as that has seen it. Whoever reads rows that
+//! have what an announced save writes knows where they come from, whether or not the save mark has come: the source then
+//! signs what leads from the document there, and from what it had signed itself meanwhile, to the rows. As with two batches on
+//! one base, that puts right what both had brought.
+//!
+//! An announcement claims nothing: a save that came to nothing leaves one behind without harm.
+
+use std::collections::BTreeSet;
+
+use bft_json_crdt::json_crdt::JsonCrdt;
+use bft_json_crdt::{AuthorId, BaseCrdt, Change, Digest, JsonValue};
+
+use crate::batch::{News, ReconcileError, Reconciled, Source, sizes};
+use crate::conflicts::path_of;
+use crate::diff::{Edit, diff};
+use crate::layout::Layout;
+use crate::mapping::{Mode, Policy};
+use crate::notice::{heads_before, parts};
+use crate::path::Path;
+use crate::rows::Rows;
+use crate::schema::Shape;
+use crate::text::splices;
+use crate::tracker::{Tracker, place_of};
+use crate::unsaved::{Unsaved, at, unsaved};
+
+/// How many of the source's last changes may have been what people did.
+const STEPS_BACK: usize = 6;
+/// Announcements that are looked at, the last ones.
+const ANNOUNCED_MAX: usize = 8;
+
+impl Tracker {
+    /// As [`Tracker::reconcile`], on a node beside which others may save: what they have announced and saved is not said
+    /// again. O(rows), and O(history) for an announcement that no save mark has followed: the last few are looked at.
+    ///
+    /// # Errors
+    /// As [`Tracker::reconcile`].
+    pub fn follow(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        accepts_older: bool,
+    ) -> Result<Reconciled, ReconcileError> {
+        let news = self.news(base, source, rows, accepts_older)?;
+        let saved = if news.is_older { None } else { self.saved_elsewhere(base, source, rows, &news) };
+        let Some(Saved { heads, edits }) = saved else { return self.sign(base, source, rows, news) };
+        if !edits.is_empty() {
+            return self.author(base, source, (&news.layout, &heads), edits);
+        }
+        let changes = self.save_mark(base, source, &heads, rows.version)?;
+        let (ops, bytes) = sizes(&changes);
+        let heads = changes.last().map(Change::digest).into_iter().collect();
+        Ok(Reconciled { heads, ops, bytes, changes, ..Reconciled::default() })
+    }
+
+    /// Returns whether rows have what another node has announced, and the source has not said so: then they are to be
+    /// followed by [`Tracker::follow`] before anything is saved. Cost as there.
+    pub fn is_saved_elsewhere(&mut self, base: &BaseCrdt<JsonCrdt>, source: Source<'_>, rows: &Rows) -> bool {
+        let news = self.news(base, source, rows, true);
+        news.is_ok_and(|news| self.saved_elsewhere(base, source, rows, &news).is_some())
+    }
+
+    /// Returns whether the database has changed what people have changed too, and it is not known to be what they did: another
+    /// node may have saved it whose announcement has not come yet. Where others save, it is worth waiting for a moment. O(rows).
+    pub fn is_beside_edits(&mut self, base: &BaseCrdt<JsonCrdt>, source: Source<'_>, rows: &Rows) -> bool {
+        let Ok(news) = self.news(base, source, rows, true) else { return false };
+        if base.heads() == news.tracked || news.tracked.is_empty() {
+            return false;
+        }
+        let saved = self.saved_elsewhere(base, source, rows, &news);
+        let Saved { heads, edits } =
+            saved.unwrap_or_else(|| Saved { heads: news.tracked.clone(), edits: news.edits });
+        let mut places: Vec<Path> = edits.iter().filter_map(place_of).collect();
+        let touched = touched_beside(base, source, &heads, None);
+        if places.iter().any(|place| overlaps(place, &touched)) {
+            return true;
+        }
+        // What was signed before may have been what people did whose edits have come since.
+        batches(base, source, &heads).iter().any(|batch| {
+            let effects = batch.iter().flat_map(|part| base.effects(part));
+            places.extend(effects.filter_map(|edit| path_of(&edit.path)));
+            let (Some(last), Some(first)) = (batch.first(), batch.last()) else { return false };
+            let touched = touched_beside(base, source, &heads_before(first), Some(last.digest()));
+            places.iter().any(|place| overlaps(place, &touched))
+        })
+    }
+
+    fn saved_elsewhere(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        News { layout, tracked, edits, .. }: &News,
+    ) -> Option<Saved> {
+        if layout.mode != Mode::Merge || base.heads() == *tracked || tracked.is_empty() {
+            return None;
+        }
+        let unseen = base.unseen_by(tracked).ok()?;
+        let announced = unseen.iter().rev().filter(|change| is_announcement(base, change));
+        let saved =
+            announced.take(ANNOUNCED_MAX).filter(|at| was_saved(base, source.shape, layout, **at, rows));
+        let mut heads: Vec<Digest> = saved.copied().collect();
+        if heads.is_empty() {
+            if !self.is_all_saved(base, source, rows, (layout, edits)) {
+                return None;
+            }
+            heads = base.heads();
+        }
+        heads.extend(tracked);
+        heads.sort_unstable();
+        heads.dedup();
+        let content = base.with_past(&heads, BaseCrdt::content).ok()?;
+        let left = diff(source.shape, layout, &content, rows);
+        // Where nothing is there twice and nothing new, nothing is to be done.
+        (!left.is_empty() || !edits.is_empty()).then_some(Saved { heads, edits: left })
+    }
+
+    /// Whether the rows changed, and somebody has saved, in whatever way, all that the document shows.
+    fn is_all_saved(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        (layout, edits): (&Layout, &[Edit]),
+    ) -> bool {
+        let reading = self.reading(base);
+        // What nobody has touched in the document nobody has saved from there.
+        let is_touched = |place: Path| at(&reading.base, &place) != at(&reading.content, &place);
+        !edits.is_empty()
+            && edits.iter().filter_map(place_of).all(is_touched)
+            && rows.bad.is_empty()
+            && diff(source.shape, layout, &reading.content, rows).is_empty()
+            && has_all(source.shape, layout, rows, &reading.unsaved())
+    }
+}
+
+/// Where something was saved that people did.
+struct Saved {
+    /// What the source has seen then.
+    heads: Vec<Digest>,
+    /// What leads from there to the rows.
+    edits: Vec<Edit>,
+}
+
+/// Returns what others than `own` have announced to save and the source has not seen, ascending. O(what it has not seen).
+#[must_use]
+pub fn announced(base: &BaseCrdt<JsonCrdt>, own: &AuthorId) -> Vec<Digest> {
+    let tracked = base.source().map(|source| base.last_of(&source)).unwrap_or_default();
+    let unseen = base.unseen_by(&tracked).unwrap_or_default().into_iter();
+    let by_others = |change: &Digest| base.change(change).is_some_and(|change| change.author() != *own);
+    let mut announced: Vec<Digest> =
+        unseen.filter(|change| is_announcement(base, change) && by_others(change)).collect();
+    announced.sort_unstable();
+    announced
+}
+
+/// Whether a change is somebody's word that they are about to save.
+fn is_announcement(base: &BaseCrdt<JsonCrdt>, change: &Digest) -> bool {
+    let change = base.change(change);
+    change.is_some_and(|change| change.op_count() == 0 && Some(change.author()) != base.source())
+}
+
+/// Whether rows have all that a save wrote which was announced.
+fn was_saved(
+    base: &BaseCrdt<JsonCrdt>,
+    shape: &Shape,
+    layout: &Layout,
+    announced: Digest,
+    rows: &Rows,
+) -> bool {
+    let written = base.with_past(&[announced], |past| {
+        let followed = past.last_of(&past.source()?);
+        let before = past.with_past(&followed, BaseCrdt::content).ok()?;
+        Some(unsaved(layout, &before, &past.content()))
+    });
+    let Ok(Some(written)) = written else { return false };
+    !written.is_empty() && has_all(shape, layout, rows, &written)
+}
+
+fn has_all(shape: &Shape, layout: &Layout, rows: &Rows, written: &[Unsaved]) -> bool {
+    written.iter().all(|it| has(shape, layout, rows, &it.path, it.document.as_ref()) == Some(true))
+}
+
+/// Whether rows have a value at a place; none where they have no such place.
+fn has(
+    shape: &Shape,
+    layout: &Layout,
+    rows: &Rows,
+    place: &Path,
+    wanted: Option<&JsonValue>,
+) -> Option<bool> {
+    let (table, row) = match place.row() {
+        None => (&shape.root, rows.root.as_ref()),
+        Some((list, key)) => {
+            let list = shape.lists.iter().position(|table| table.table == list)?;
+            (shape.lists.get(list)?, rows.lists.get(list)?.get(key))
+        }
+    };
+    let list = place.row().map(|(list, _)| list);
+    let is_field = |name: &str, wanted: Option<&JsonValue>| {
+        let (is, field) = (row?.get(table.field(name)?)?, layout.field(list, name)?);
+        // Others may have saved more of a text since.
+        let is_more = || match (field.policy, is.as_str(), wanted.and_then(JsonValue::as_str)) {
+            (Policy::TextMerge, Some(is), Some(wanted)) => {
+                splices(wanted, is).iter().all(|splice| splice.removed == 0)
+            }
+            _ => false,
+        };
+        Some(wanted.is_some_and(|wanted| field.is_same(is, wanted)) || is_more())
+    };
+    match (place.field(), row, wanted) {
+        (Some(name), ..) => is_field(name, wanted),
+        (None, None, None) => Some(true),
+        (None, Some(_), Some(JsonValue::Object(wanted))) => {
+            Some(wanted.iter().all(|(name, value)| is_field(name, Some(value)) == Some(true)))
+        }
+        (None, ..) => Some(false),
+    }
+}
+
+/// The source's last batches in the past of some heads, the last one first.
+fn batches(base: &BaseCrdt<JsonCrdt>, source: Source<'_>, heads: &[Digest]) -> Vec<Vec<Change>> {
+    let of_source = |heads: &[Digest]| -> Vec<Change> {
+        let changes = heads.iter().filter_map(|head| base.change(head));
+        changes.filter(|change| change.author() == source.keypair.author()).collect()
+    };
+    let mut found: Vec<Vec<Change>> = Vec::new();
+    let mut visit = of_source(heads);
+    while found.len() < STEPS_BACK {
+        visit.sort_by_key(|change| (change.lamport(), change.digest()));
+        visit.dedup();
+        let Some(last) = visit.pop() else { break };
+        let batch = parts(base, &last);
+        visit.extend(of_source(&heads_before(batch.last().unwrap_or(&last))));
+        found.push(batch);
+    }
+    found
+}
+
+/// The places that people touched who had not seen some heads, nor a change that was made after these.
+fn touched_beside(
+    base: &BaseCrdt<JsonCrdt>,
+    source: Source<'_>,
+    heads: &[Digest],
+    change: Option<Digest>,
+) -> BTreeSet<Path> {
+    let unseen = base.unseen_by(heads).unwrap_or_default().into_iter();
+    let beside = unseen.filter(|it| change.is_none_or(|change| !base.has_seen(it, &change)));
+    let changes = beside.filter_map(|it| base.change(&it));
+    let of_people = changes.filter(|change| change.author() != source.keypair.author());
+    let effects: Vec<_> = of_people.flat_map(|change| base.effects(&change)).collect();
+    effects.iter().filter_map(|edit| path_of(&edit.path)).collect()
+}
+
+/// Whether a place, or its row, is among others.
+fn overlaps(place: &Path, others: &BTreeSet<Path>) -> bool {
+    let row = place.row().map(|(list, key)| Path::Row(list.to_owned(), key.to_owned()));
+    others.contains(place) || row.is_some_and(|row| others.contains(&row))
+}
