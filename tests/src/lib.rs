@@ -7,6 +7,7 @@
 //! - [`node`], [`http`], [`feed`]: the harness of the end-to-end scenarios in `e2e/`: real processes on
 //!   ports of their own, asked over HTTP, waited for by what they announce.
 //! - [`observe`], [`link`]: what several nodes have come to, and a network between them that can be cut.
+//! - [`measure`]: how long things take, in columns.
 //! - [`history`]: what clients of a log were told, held against the log.
 //! - [`websocket`], [`v1`], [`forge`]: a peer by hand that speaks version 1, honestly or not.
 
@@ -17,6 +18,7 @@ pub mod history;
 pub mod http;
 pub mod kinds;
 pub mod link;
+pub mod measure;
 pub mod node;
 pub mod observe;
 pub mod sample;

@@ -16,6 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gangline_tests::feed::Feed;
+use gangline_tests::measure::{spread, timed};
 use gangline_tests::node::{Node, Plan};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -235,16 +236,4 @@ fn floors(dir: &Path) {
     };
     sync(false);
     sync(true);
-}
-
-fn timed(f: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    f();
-    start.elapsed()
-}
-
-fn spread(what: &str, taken: &mut [Duration]) {
-    taken.sort_unstable();
-    let at = |part: usize| taken[(taken.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{what:<56} p50 {:>8.3} ms   p99 {:>8.3} ms", at(50), at(99));
 }

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use gangline_tests::measure::{rate, spread, timed};
 use gangline_tests::node::{Node, Plan};
 use gangline_tests::observe::memory_bytes;
 
@@ -54,7 +55,7 @@ fn main() {
                 }
             });
         });
-        rate(&format!("{backend}: {CLIENTS} clients, one space"), count, all);
+        rate(&format!("{backend}: {CLIENTS} clients, one space"), count, "events", all);
         node.stop().unwrap();
     }
     hand_over(dir.path());
@@ -99,7 +100,7 @@ fn growth(dir: &Path) {
                 });
             });
             next.store(tenth * part, Ordering::Relaxed);
-            rate(&format!("{backend}: events up to {}", tenth * part), part, all);
+            rate(&format!("{backend}: events up to {}", tenth * part), part, "events", all);
             let mut client = Client::open(node.address());
             let mut taken: Vec<Duration> =
                 (0..50).map(|_| timed(|| assert_eq!(client.append("s"), 201))).collect();
@@ -231,21 +232,4 @@ fn floor(dir: &Path) {
         })
         .collect();
     spread("floor: append 200 bytes and fdatasync", &mut taken);
-}
-
-fn timed(f: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    f();
-    start.elapsed()
-}
-
-fn spread(what: &str, taken: &mut [Duration]) {
-    taken.sort_unstable();
-    let at = |part: usize| taken[(taken.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{what:<48} p50 {:>9.3} ms   p99 {:>9.3} ms", at(50), at(99));
-}
-
-fn rate(what: &str, count: usize, time: Duration) {
-    let seconds = time.as_secs_f64();
-    println!("{what:<48} {seconds:>9.3} s    {:>9.0} events/s", count as f64 / seconds);
 }

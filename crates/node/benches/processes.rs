@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bft_json_crdt::keypair::make_keypair;
 use gangline_tests::feed::Feed;
+use gangline_tests::measure::{rate, spread, timed, timed_with};
 use gangline_tests::node::{Node, Plan};
 use serde_json::json;
 
@@ -41,7 +42,7 @@ fn main() {
             }
         });
     });
-    rate(&format!("items added over HTTP, {CLIENTS} clients, durable"), items, all);
+    rate(&format!("items added over HTTP, {CLIENTS} clients, durable"), items, "items", all);
 
     let total = items + ONE_BY_ONE;
     let b_plan = plan(dir.path(), "b").peer(&a);
@@ -50,7 +51,7 @@ fn main() {
         wait_for(&b, total);
         b
     });
-    rate("whole board to a new node, process start included", total, first);
+    rate("whole board to a new node, process start included", total, "items", first);
 
     let mut feed = Feed::open(b.address(), "/api/v1/watch").unwrap();
     while feed.next_event().unwrap().kind != "ready" {}
@@ -71,7 +72,7 @@ fn main() {
         wait_for(&a, total);
         a
     });
-    rate("restart after kill -9 until the board is served", total, again);
+    rate("restart after kill -9 until the board is served", total, "items", again);
 }
 
 /// What this machine can do at best.
@@ -126,25 +127,4 @@ fn memory(node: &Node) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-fn timed(f: impl FnOnce()) -> Duration {
-    timed_with(f).1
-}
-
-fn timed_with<R>(f: impl FnOnce() -> R) -> (R, Duration) {
-    let start = Instant::now();
-    let result = f();
-    (result, start.elapsed())
-}
-
-fn spread(what: &str, taken: &mut [Duration]) {
-    taken.sort_unstable();
-    let at = |part: usize| taken[(taken.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{what:<56} p50 {:>8.3} ms   p99 {:>8.3} ms", at(50), at(99));
-}
-
-fn rate(what: &str, count: usize, time: Duration) {
-    let seconds = time.as_secs_f64();
-    println!("{what:<56} {:>8.3} s    {:>8.0} items/s", seconds, count as f64 / seconds);
 }

@@ -419,16 +419,8 @@ fn parts(edits: &[Edit], sizes: &[Size]) -> Vec<Range<usize>> {
     parts
 }
 
-/// Where an edit changes what people see.
-pub(crate) fn path_of(edit: &Edit) -> Option<&Path> {
-    match edit {
-        Edit::Write { path, .. } | Edit::Insert { path, .. } | Edit::Remove { path, .. } => Some(path),
-        Edit::AddList(_) | Edit::DropList(_) | Edit::Own(..) => None,
-    }
-}
-
 fn row_of(edit: &Edit) -> Option<(&str, &str)> {
-    path_of(edit)?.row()
+    edit.path()?.row()
 }
 
 /// What changes in a text that is merged by character.

@@ -49,6 +49,25 @@ pub enum Edit {
     Own(&'static str, JsonValue),
 }
 
+impl Edit {
+    /// The field or row that is changed; none where it is a whole list or a name that the document keeps for itself.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Write { path, .. } | Self::Insert { path, .. } | Self::Remove { path, .. } => Some(path),
+            Self::AddList(_) | Self::DropList(_) | Self::Own(..) => None,
+        }
+    }
+
+    /// Where the change is seen in what the document was before.
+    pub(crate) fn place(&self) -> Option<Path> {
+        match self {
+            Self::DropList(name) => Some(Path::Field(name.clone())),
+            edit => edit.path().cloned(),
+        }
+    }
+}
+
 /// Returns what leads from a document's content to rows: nothing where they agree.
 ///
 /// What the rows name as bad stays as it is, and so do fields that the document owns. A root that is gone or counts as

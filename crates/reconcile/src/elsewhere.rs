@@ -24,7 +24,7 @@ use crate::path::Path;
 use crate::rows::Rows;
 use crate::schema::Shape;
 use crate::text::splices;
-use crate::tracker::{Tracker, place_of};
+use crate::tracker::Tracker;
 use crate::unsaved::{Unsaved, at, unsaved};
 
 /// How many of the source's last changes may have been what people did.
@@ -74,7 +74,7 @@ impl Tracker {
         let saved = self.saved_elsewhere(base, source, rows, &news);
         let Saved { heads, edits } =
             saved.unwrap_or_else(|| Saved { heads: news.tracked.clone(), edits: news.edits });
-        let mut places: Vec<Path> = edits.iter().filter_map(place_of).collect();
+        let mut places: Vec<Path> = edits.iter().filter_map(Edit::place).collect();
         let touched = touched_beside(base, source, &heads, None);
         if places.iter().any(|place| overlaps(place, &touched)) {
             return true;
@@ -131,7 +131,7 @@ impl Tracker {
         // What nobody has touched in the document nobody has saved from there.
         let is_touched = |place: Path| at(&reading.base, &place) != at(&reading.content, &place);
         !edits.is_empty()
-            && edits.iter().filter_map(place_of).all(is_touched)
+            && edits.iter().filter_map(Edit::place).all(is_touched)
             && rows.bad.is_empty()
             && diff(source.shape, layout, &reading.content, rows).is_empty()
             && has_all(source.shape, layout, rows, &reading.unsaved())

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{BaseCrdt, JsonValue};
 
-use crate::batch::{ReconcileError, Reconciled, Source, path_of, tracking_ref};
+use crate::batch::{ReconcileError, Reconciled, Source, tracking_ref};
+use crate::diff::Edit;
 use crate::layout::Layout;
 use crate::mapping::Policy;
 use crate::notice::Outcome;
@@ -90,7 +91,7 @@ impl Tracker {
         let database = trial.content_at(&copy, &reconciled.heads, author)?;
         let outcomes: BTreeMap<&Path, Outcome> = told.iter().map(|it| (&it.path, it.outcome)).collect();
         let paths: BTreeSet<&Path> =
-            outcomes.keys().copied().chain(reconciled.edits.iter().filter_map(path_of)).collect();
+            outcomes.keys().copied().chain(reconciled.edits.iter().filter_map(Edit::path)).collect();
         let entry = |path: &Path| {
             let list = path.row().map(|(list, _)| list);
             let policy = path.field().and_then(|field| layout.field(list, field)).map(|field| field.policy);

@@ -93,7 +93,7 @@ impl Tracker {
     ) {
         let of = made.last().map(Change::digest).filter(|_| !is_mirror(&content));
         let content = if of.is_some() {
-            Arc::new(picked(&content, edits.iter().filter_map(place_of)))
+            Arc::new(picked(&content, edits.iter().filter_map(Edit::place)))
         } else {
             content
         };
@@ -159,17 +159,6 @@ fn before_heads(base: &BaseCrdt<JsonCrdt>, heads: &[Digest], past: &BaseCrdt<Jso
     let places: Vec<Path> = effects.filter_map(|edit| path_of(&edit.path)).collect();
     let content = Arc::new(picked(&content, places.into_iter()));
     Before { heads: past.heads(), content, of: Some(change.digest()) }
-}
-
-/// Where a change by an edit is seen.
-pub(crate) fn place_of(edit: &Edit) -> Option<Path> {
-    match edit {
-        Edit::Write { path, .. } | Edit::Insert { path, .. } | Edit::Remove { path, .. } => {
-            Some(path.clone())
-        }
-        Edit::DropList(name) => Some(Path::Field(name.clone())),
-        Edit::AddList(_) | Edit::Own(..) => None,
-    }
 }
 
 fn is_mirror(content: &JsonValue) -> bool {

@@ -1,76 +1,12 @@
 //! What SQLite's own schemas make of a save: triggers that say nothing, clauses that undo everything, columns that take
 //! only some values.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
 
-#[path = "ground/sqlite.rs"]
-#[allow(dead_code, reason = "other tests use more of it")]
-mod ground;
-
-use std::collections::BTreeMap;
-
-use bft_json_crdt::JsonValue;
 use gangline_reconcile::{
-    Policy, RowSource, SaveOutcome, SaveRequest, Shape, Write, WriteAction,
-    conformance::{Ground as _, int, mapping, text},
+    SaveOutcome,
+    conformance::{Ground as _, int, text},
 };
-use gangline_store::SqliteSource;
 
-use self::ground::{SqliteGround, WAL};
-
-/// A ground whose application has executed this, and a mapping of `docs` with these fields of `parts`.
-fn ground(sql: &str, fields: &[&str]) -> (SqliteGround, SqliteSource, Shape) {
-    let ground = SqliteGround::new(WAL);
-    ground.execute(sql);
-    let mut mapping = mapping();
-    mapping.root.table = "docs".to_owned();
-    mapping.root.version = None;
-    mapping.root.soft_delete = None;
-    mapping.root.secret.clear();
-    mapping.root.fields = BTreeMap::new();
-    mapping.lists.truncate(1);
-    mapping.lists[0].table = "parts".to_owned();
-    mapping.lists[0].parent = "doc".to_owned();
-    mapping.lists[0].fields = fields.iter().map(|name| ((*name).to_owned(), Policy::DbWins)).collect();
-    let source = ground.source();
-    let shape = Shape::bind(mapping, &source.schema().unwrap()).unwrap();
-    (ground, source, shape)
-}
-
-fn save(source: &SqliteSource, shape: &Shape, writes: Vec<Write>) -> SaveOutcome {
-    let expected = source.read(shape, "1").unwrap();
-    let request = SaveRequest { root: "1".to_owned(), save_id: "s".to_owned(), expected, writes };
-    source.save(shape, &request).unwrap()
-}
-
-fn values(shape: &Shape, named: &[(&str, JsonValue)]) -> Vec<(usize, JsonValue)> {
-    named.iter().map(|(name, value)| (shape.lists[0].field(name).unwrap(), value.clone())).collect()
-}
-
-fn set(shape: &Shape, key: &str, named: &[(&str, JsonValue)]) -> Write {
-    let action = WriteAction::Update(values(shape, named));
-    Write { list: Some(0), key: key.to_owned(), action }
-}
-
-fn add(shape: &Shape, key: &str, named: &[(&str, JsonValue)]) -> Write {
-    let action = WriteAction::Insert(values(shape, named));
-    Write { list: Some(0), key: key.to_owned(), action }
-}
-
-fn delete(key: &str) -> Write {
-    Write { list: Some(0), key: key.to_owned(), action: WriteAction::Delete }
-}
-
-#[track_caller]
-fn refusal(outcome: SaveOutcome) -> (String, String, String) {
-    let SaveOutcome::Refused(bad) = outcome else { panic!("{outcome:?}") };
-    (bad.key.unwrap_or_default(), bad.column, bad.what)
-}
+use super::parts::{add, delete, ground, refusal, save, set};
 
 #[test]
 fn a_row_that_the_database_keeps_without_a_word_is_named() {
@@ -85,13 +21,13 @@ fn a_row_that_the_database_keeps_without_a_word_is_named() {
     );
     let good = || set(&shape, "b", &[("name", text("good"))]);
     let (key, column, what) =
-        refusal(save(&source, &shape, vec![good(), set(&shape, "a", &[("pos", int(14))])]));
+        refusal(save(&source, &shape, "1", vec![good(), set(&shape, "a", &[("pos", int(14))])]));
     assert_eq!((&*key, &*column), ("a", "pos"));
     assert!(what.contains("is kept as it is by the database"), "{what}");
-    let (key, column, what) = refusal(save(&source, &shape, vec![good(), delete("b")]));
+    let (key, column, what) = refusal(save(&source, &shape, "1", vec![good(), delete("b")]));
     assert_eq!((&*key, &*column), ("b", "id"));
     assert!(what.contains("is kept as it is by the database"), "{what}");
-    let (key, column, what) = refusal(save(&source, &shape, vec![good(), add(&shape, "n", &[])]));
+    let (key, column, what) = refusal(save(&source, &shape, "1", vec![good(), add(&shape, "n", &[])]));
     assert_eq!((&*key, &*column), ("n", "id"));
     assert!(what.contains("not taken by the database"), "{what}");
     assert_eq!(ground.ask("SELECT name FROM parts WHERE id = 'b'").as_deref(), Some("B"), "rolled back");
@@ -109,15 +45,15 @@ fn an_order_without_detours_is_preferred() {
          INSERT INTO parts VALUES ('a', 1, 1), ('b', 1, 2), ('c', 1, 3), ('d', 1, 4)",
         &["pos"],
     );
-    let pos = |key: &str, pos: i128| set(&shape, key, &[("pos", JsonValue::Integer(pos))]);
+    let pos = |key: &str, pos: i64| set(&shape, key, &[("pos", int(pos))]);
     let down = vec![pos("a", 2), pos("b", 3), pos("c", 4), pos("d", 5)];
-    assert!(matches!(save(&source, &shape, down), SaveOutcome::Saved(_)));
+    assert!(matches!(save(&source, &shape, "1", down), SaveOutcome::Saved(_)));
     let seen = || ground.ask("SELECT group_concat(what) FROM (SELECT what FROM audit ORDER BY id)");
     assert_eq!(seen().as_deref(), Some("d5,c4,b3,a2"));
     ground.execute("DELETE FROM audit");
     // A circle has to be opened at one place, beyond what is wanted.
     let round = vec![pos("a", 3), pos("b", 4), pos("c", 5), pos("d", 2)];
-    assert!(matches!(save(&source, &shape, round), SaveOutcome::Saved(_)));
+    assert!(matches!(save(&source, &shape, "1", round), SaveOutcome::Saved(_)));
     assert_eq!(ground.ask("SELECT count(*) || '' FROM audit").as_deref(), Some("5"), "{:?}", seen());
 }
 
@@ -134,7 +70,7 @@ fn a_circle_that_cannot_be_opened_is_refused_and_leaves_no_trace() {
         set(&shape, "a", &[("name", text("X")), ("pos", int(2))]),
         set(&shape, "b", &[("name", text("Y")), ("pos", int(1))]),
     ];
-    let (key, column, what) = refusal(save(&source, &shape, writes));
+    let (key, column, what) = refusal(save(&source, &shape, "1", writes));
     assert_eq!((&*key, &*column, &*what), ("b", "pos", "is there in another row"));
     assert_eq!(ground.ask("SELECT group_concat(name || pos) FROM parts").as_deref(), Some("A1,B2"));
 }
@@ -151,7 +87,7 @@ fn a_clause_that_undoes_everything_is_not_gone_round() {
         set(&shape, "a", &[("name", text("B"))]),
         set(&shape, "b", &[("name", text("C")), ("pos", int(9))]),
     ];
-    let (key, column, _) = refusal(save(&source, &shape, writes));
+    let (key, column, _) = refusal(save(&source, &shape, "1", writes));
     assert_eq!((&*key, &*column), ("a", "name"));
     let all = "SELECT group_concat(name || pos) FROM parts";
     assert_eq!(ground.ask(all).as_deref(), Some("A1,B2"), "what came after did not go through alone");
@@ -171,7 +107,7 @@ fn what_others_name_moves_without_being_taken_along() {
     );
     // Alike to the column's collation alone.
     let swap = vec![set(&shape, "a", &[("name", text("TWO"))]), set(&shape, "b", &[("name", text("ONE"))])];
-    assert!(matches!(save(&source, &shape, swap), SaveOutcome::Saved(_)));
+    assert!(matches!(save(&source, &shape, "1", swap), SaveOutcome::Saved(_)));
     assert_eq!(ground.ask("SELECT count(*) || '' FROM notes").as_deref(), Some("3"));
     // b may go when nothing names it any more, and what stands for it has its name.
     let instead = vec![
@@ -179,7 +115,7 @@ fn what_others_name_moves_without_being_taken_along() {
         set(&shape, "a", &[("next", text("n"))]),
         delete("b"),
     ];
-    assert!(matches!(save(&source, &shape, instead), SaveOutcome::Saved(_)));
+    assert!(matches!(save(&source, &shape, "1", instead), SaveOutcome::Saved(_)));
     let all = "SELECT group_concat(id || name || coalesce(next, '-')) FROM (SELECT * FROM parts ORDER BY id)";
     assert_eq!(ground.ask(all).as_deref(), Some("aTWOn,cthreea,none-"));
     assert_eq!(ground.ask("SELECT count(*) || '' FROM notes").as_deref(), Some("2"));

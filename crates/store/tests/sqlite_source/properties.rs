@@ -1,15 +1,5 @@
 //! Any tables with anything in them: a scan says of each root what a read says, and a save writes its values and
 //! nothing else.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
-
-#[path = "ground/sqlite.rs"]
-mod ground;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +12,7 @@ use gangline_store::SqliteSource;
 use proptest::{collection::vec, prelude::*, sample::select};
 use rusqlite::{params_from_iter, types::Value};
 
-use self::ground::{Make, SqliteGround, WAL};
+use super::ground::{Make, SqliteGround, WAL};
 
 /// Types as people declare them; the last two have kinds that depend on what is stored.
 const TYPES: [&str; 8] = [

@@ -1,18 +1,8 @@
 //! Rows of SQLite files keep the port's contract, however the file was made.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
-
-#[path = "ground/sqlite.rs"]
-mod ground;
 
 use gangline_reconcile::conformance;
 
-use self::ground::{Make, SqliteGround, WAL};
+use super::ground::{Make, SqliteGround, WAL};
 
 fn check(make: Make) {
     conformance::check(|_name| Box::new(SqliteGround::new(make)));

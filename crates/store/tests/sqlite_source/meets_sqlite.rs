@@ -1,56 +1,22 @@
 //! What is SQLite's own: types that are only names, REPLACE, journals of killed writers, files that are swapped, and an
 //! application that must notice nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
-
-#[path = "ground/sqlite.rs"]
-mod ground;
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use gangline_reconcile::{
-    BadRow, Continuity, Mapping, Policy, RowSource, Rows, SaveOutcome, SaveRequest, Shape, SourceError,
-    Write, WriteAction,
+    BadRow, Continuity, RowSource, Rows, SaveOutcome, SaveRequest, Shape, SourceError, Write, WriteAction,
     conformance::{Ground as _, int, mapping, null, text, workflows},
 };
 use gangline_store::SqliteSource;
 use rusqlite::Connection;
 
-use self::ground::{Make, SqliteGround, WAL};
+use super::ground::{Make, SqliteGround, WAL};
+use super::parts::{ground, refusal, save, set};
 
 /// A ground with the tables of the conformance checks.
 fn flows(ground: &SqliteGround) -> (SqliteSource, Shape) {
     let (_, shape) = workflows(ground);
     (ground.source(), shape)
-}
-
-/// A ground whose application has executed this, and a mapping of `docs` with these fields of `parts`.
-fn ground(sql: &str, fields: &[&str]) -> (SqliteGround, SqliteSource, Shape) {
-    let ground = SqliteGround::new(WAL);
-    ground.execute(sql);
-    let source = ground.source();
-    let shape = Shape::bind(docs(fields), &source.schema().unwrap()).unwrap();
-    (ground, source, shape)
-}
-
-fn docs(fields: &[&str]) -> Mapping {
-    let mut mapping = mapping();
-    mapping.name = "docs".to_owned();
-    mapping.root.table = "docs".to_owned();
-    mapping.root.version = None;
-    mapping.root.soft_delete = None;
-    mapping.root.secret.clear();
-    mapping.root.fields = BTreeMap::new();
-    mapping.lists.truncate(1);
-    mapping.lists[0].table = "parts".to_owned();
-    mapping.lists[0].parent = "doc".to_owned();
-    mapping.lists[0].fields = fields.iter().map(|name| ((*name).to_owned(), Policy::DbOwned)).collect();
-    mapping
 }
 
 fn bad(rows: &Rows) -> Vec<String> {
@@ -85,23 +51,6 @@ fn touched(ground: &SqliteGround, source: &dyn RowSource, shape: &Shape, sql: &s
     roots
 }
 
-fn save(source: &dyn RowSource, shape: &Shape, root: &str, writes: Vec<Write>) -> SaveOutcome {
-    let expected = source.read(shape, root).unwrap();
-    let request = SaveRequest { root: root.to_owned(), save_id: "s".to_owned(), expected, writes };
-    source.save(shape, &request).unwrap()
-}
-
-fn set(shape: &Shape, key: &str, column: &str, value: bft_json_crdt::JsonValue) -> Write {
-    let field = shape.lists[0].field(column).unwrap();
-    Write { list: Some(0), key: key.to_owned(), action: WriteAction::Update(vec![(field, value)]) }
-}
-
-#[track_caller]
-fn refusal(outcome: SaveOutcome) -> (String, String, String) {
-    let SaveOutcome::Refused(bad) = outcome else { panic!("{outcome:?}") };
-    (bad.key.unwrap_or_default(), bad.column, bad.what)
-}
-
 #[test]
 fn types_that_sqlite_does_not_know_hold_texts() {
     let (ground, source, shape) = ground(
@@ -125,7 +74,7 @@ fn types_that_sqlite_does_not_know_hold_texts() {
         &source,
         &shape,
         "1",
-        vec![set(&shape, "x", "made", text("1893456001")), set(&shape, "7", "data", text("[]"))],
+        vec![set(&shape, "x", &[("made", text("1893456001"))]), set(&shape, "7", &[("data", text("[]"))])],
     );
     let SaveOutcome::Saved(rows) = outcome else { panic!("{outcome:?}") };
     assert_eq!(rows.lists[0]["x"][made], text("1893456001"));
@@ -214,7 +163,7 @@ fn a_view_is_read_and_not_written() {
     assert_eq!(bad(&rows), ["2 id is there twice"]);
     assert_eq!(rows.lists[0].keys().collect::<Vec<_>>(), ["1"]);
     assert_eq!(scanned(&source, &shape), ["1", "2"]);
-    let (key, _, what) = refusal(save(&source, &shape, "1", vec![set(&shape, "1", "name", text("x"))]));
+    let (key, _, what) = refusal(save(&source, &shape, "1", vec![set(&shape, "1", &[("name", text("x"))])]));
     assert_eq!((key.as_str(), what.as_str()), ("1", "is in a view, which cannot be written"));
     let error = source.install(&shape).unwrap_err().to_string();
     assert!(error.contains("parts is a view, which triggers cannot watch"), "{error}");
@@ -482,15 +431,16 @@ fn what_a_trigger_of_the_schema_says_is_told_unless_it_has_values() {
          INSERT INTO docs VALUES (1); INSERT INTO parts VALUES (1, 1, 'one', 1, 'cheap')",
         &["name", "price", "kind"],
     );
-    let one =
-        |column: &str, value| refusal(save(&source, &shape, "1", vec![set(&shape, "1", column, value)])).2;
+    let one = |column: &str, value| {
+        refusal(save(&source, &shape, "1", vec![set(&shape, "1", &[(column, value)])])).2
+    };
     assert_eq!(one("name", text("LOUD")), "is refused by a trigger: it's too loud");
     assert_eq!(one("name", text("secret sauce")), "is refused by a trigger");
     assert_eq!(one("price", int(-1)), "breaks the check price > 0");
     assert_eq!(one("price", int(1_000)), "breaks the check small_price");
     assert_eq!(one("kind", null()), "is refused: NOT NULL constraint failed: audit.note");
     assert!(matches!(
-        save(&source, &shape, "1", vec![set(&shape, "1", "kind", text("dear"))]),
+        save(&source, &shape, "1", vec![set(&shape, "1", &[("kind", text("dear"))])]),
         SaveOutcome::Saved(_)
     ));
 }
@@ -506,8 +456,8 @@ fn a_reference_that_is_checked_at_the_end_is_named_too() {
          INSERT INTO notes VALUES ('b')",
         &["name", "next"],
     );
-    let rename = set(&shape, "a", "name", text("good"));
-    let dangling = set(&shape, "a", "next", text("nobody"));
+    let rename = set(&shape, "a", &[("name", text("good"))]);
+    let dangling = set(&shape, "a", &[("next", text("nobody"))]);
     let (key, column, what) = refusal(save(&source, &shape, "1", vec![rename.clone(), dangling]));
     assert_eq!(
         (key.as_str(), column.as_str(), what.as_str()),
@@ -522,7 +472,7 @@ fn a_reference_that_is_checked_at_the_end_is_named_too() {
     let name = shape.lists[0].field("name").unwrap();
     let insert = WriteAction::Insert(vec![(name, text("c")), (next, text("a"))]);
     let ring = vec![
-        set(&shape, "a", "next", text("c")),
+        set(&shape, "a", &[("next", text("c"))]),
         Write { list: Some(0), key: "c".to_owned(), action: insert },
     ];
     assert!(matches!(save(&source, &shape, "1", ring), SaveOutcome::Saved(_)));
@@ -544,7 +494,8 @@ fn what_the_database_computes_is_read_and_not_written() {
         "it may change with any column"
     );
     assert_eq!(source.read(&shape, "1").unwrap().lists[0]["1"], [text("Y")]);
-    let (_, column, what) = refusal(save(&source, &shape, "1", vec![set(&shape, "1", "loud", text("Z"))]));
+    let (_, column, what) =
+        refusal(save(&source, &shape, "1", vec![set(&shape, "1", &[("loud", text("Z"))])]));
     assert_eq!((column.as_str(), what.as_str()), ("loud", "is computed by the database"));
 }
 
