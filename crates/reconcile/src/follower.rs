@@ -4,6 +4,7 @@
 //! only says that a root is dirty; the rows are read when it is run, so a run that begins after the last word has seen all.
 //!
 //! What somebody has open is run first, whatever else waits; then what is stored; then a few roots that nobody has opened.
+//! The first word of what is open is not gathered, so that one commit is seen at once; those that follow upon it are.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,6 +15,8 @@ pub struct FollowSettings {
     pub gather_ms: u64,
     /// How long a root waits at most while it is named again and again.
     pub gather_max_ms: u64,
+    /// How long after a run what is open is gathered again. Longer than a feed takes to look, or nothing ever is.
+    pub rest_ms: u64,
     /// How long to wait after a first failure; each later one waits twice as long.
     pub retry_ms: u64,
     /// How long to wait at most.
@@ -33,6 +36,7 @@ impl Default for FollowSettings {
         Self {
             gather_ms: 20,
             gather_max_ms: 250,
+            rest_ms: 40,
             retry_ms: 250,
             retry_max_ms: 30_000,
             runs_max: 4,
@@ -114,6 +118,8 @@ pub struct Follower {
     roots: BTreeMap<String, Root>,
     /// Those that do not run, in their order, by when they are due.
     due: BTreeSet<(Standing, u64, String)>,
+    /// Those that were run, by when they have rested.
+    resting: VecDeque<(u64, String)>,
     running: usize,
     /// How many there are that nobody has opened.
     births: usize,
@@ -131,6 +137,7 @@ impl Follower {
             settings,
             roots: BTreeMap::new(),
             due: BTreeSet::new(),
+            resting: VecDeque::new(),
             running: 0,
             births: 0,
             left_out: 0,
@@ -217,8 +224,12 @@ impl Follower {
         if !self.roots.contains_key(&root) && !self.lets_in(standing) {
             return;
         }
+        self.let_rise(now_ms);
         let settings = &self.settings;
-        let due = now_ms + settings.gather_ms;
+        let is_first = standing == Standing::Open
+            && !self.roots.contains_key(&root)
+            && self.resting.iter().all(|(_, resting)| *resting != root);
+        let due = now_ms + if is_first { 0 } else { settings.gather_ms };
         let known = self.roots.entry(root.clone()).or_insert_with(|| {
             self.births += usize::from(standing == Standing::Unborn);
             Root { named: now_ms, due, failures: 0, is_running: false, is_named_again: false, standing }
@@ -276,9 +287,16 @@ impl Follower {
             self.births -= usize::from(known.standing == Standing::Unborn);
             self.is_leaving_out &= self.births > 0;
             self.roots.remove(root);
+            self.let_rise(now_ms);
+            self.resting.push_back((now_ms + self.settings.rest_ms, root.to_owned()));
             return;
         }
         self.due.insert(known.place(root));
+    }
+
+    /// Forgets those that have rested.
+    fn let_rise(&mut self, now_ms: u64) {
+        while self.resting.pop_front_if(|(until, _)| *until <= now_ms).is_some() {}
     }
 
     fn failed(&mut self, now_ms: u64, root: &str) {

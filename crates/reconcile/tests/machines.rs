@@ -257,6 +257,34 @@ fn words_that_come_together_are_one_run_and_wait_no_longer_than_they_may() {
 }
 
 #[test]
+fn the_first_word_of_what_is_open_is_run_at_once_and_those_upon_it_are_gathered() {
+    let mut one = follower();
+    let named = |root: &str| FollowInput::Dirty(root.to_owned(), Standing::Open);
+    let done = |root: &str| FollowInput::Done(root.to_owned());
+    assert_eq!(follow(&mut one, 0, named("a")), [run("a")]);
+    assert_eq!(follow(&mut one, 5, done("a")), []);
+    // A writer that goes on is gathered for as long as it does, whenever the feed looks.
+    let mut ran_at = Vec::new();
+    for now in (20..=1_000).step_by(20) {
+        let effects = follow(&mut one, now, named("a"));
+        if !effects.is_empty() {
+            assert_eq!(effects, [run("a")]);
+            ran_at.push(now);
+            follow(&mut one, now + 5, done("a"));
+        }
+    }
+    assert_eq!(ran_at, [280, 560, 840]);
+    // Others are not held up by it, and it is not held up once it has rested.
+    assert_eq!(follow(&mut one, 1_000, named("b")), [run("b")]);
+    assert_eq!(follow(&mut one, 1_250, FollowInput::Tick), [run("a")]);
+    follow(&mut one, 1_255, done("a"));
+    assert_eq!(follow(&mut one, 1_294, named("a")), []);
+    assert_eq!(follow(&mut one, 1_314, FollowInput::Tick), [run("a")]);
+    follow(&mut one, 1_320, done("a"));
+    assert_eq!(follow(&mut one, 1_360, named("a")), [run("a")]);
+}
+
+#[test]
 fn a_root_that_is_named_while_it_runs_is_run_again() {
     let mut one = follower();
     follow(&mut one, 0, dirty("a"));
@@ -314,11 +342,9 @@ fn what_is_open_is_run_first_and_does_not_wait_for_the_runs_of_others() {
     }
     assert_eq!(follow(&mut one, 20, FollowInput::Tick), [run("b"), run("c")]);
     assert_eq!(one.next_deadline(), None, "what is stored waits for a run to end");
-    // There is no room, and both runs are taken: one that is open is taken in all the same, and run when it is due.
+    // There is no room, and both runs are taken: one that is open is taken in all the same, and run.
     assert!(!one.has_room());
-    assert_eq!(follow(&mut one, 21, named("z", Standing::Open)), []);
-    assert_eq!(one.next_deadline(), Some(41));
-    assert_eq!(follow(&mut one, 41, FollowInput::Tick), [run("z")]);
+    assert_eq!(follow(&mut one, 41, named("z", Standing::Open)), [run("z")]);
     assert_eq!(follow(&mut one, 42, named("y", Standing::Open)), []);
     assert_eq!(follow(&mut one, 62, FollowInput::Tick), []);
     // One that was stored when it was named, and has been opened since.
