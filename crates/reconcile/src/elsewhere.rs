@@ -7,7 +7,8 @@
 //! signs what leads from the document there, and from what it had signed itself meanwhile, to the rows. As with two batches on
 //! one base, that puts right what both had brought.
 //!
-//! An announcement claims nothing: a save that came to nothing leaves one behind without harm.
+//! An announcement claims nothing: a save that came to nothing leaves one behind without harm. What a node itself has
+//! announced it does not ask after here, since it knows what became of it.
 
 use std::collections::BTreeSet;
 
@@ -21,9 +22,10 @@ use crate::layout::Layout;
 use crate::mapping::{Mode, Policy};
 use crate::notice::{heads_before, parts};
 use crate::path::Path;
+use crate::reading::read;
 use crate::rows::Rows;
-use crate::schema::Shape;
-use crate::text::splices;
+use crate::schema::{FieldShape, Shape, TableShape};
+use crate::text::{Splice, rebase, splices};
 use crate::tracker::Tracker;
 use crate::unsaved::{Unsaved, at, unsaved};
 
@@ -34,7 +36,7 @@ const ANNOUNCED_MAX: usize = 8;
 
 impl Tracker {
     /// As [`Tracker::reconcile`], on a node beside which others may save: what they have announced and saved is not said
-    /// again. O(rows), and O(history) for an announcement that no save mark has followed: the last few are looked at.
+    /// again. O(rows), and once O(history) for an announcement that no save mark has followed: the last few are looked at.
     ///
     /// # Errors
     /// As [`Tracker::reconcile`].
@@ -100,10 +102,16 @@ impl Tracker {
             return None;
         }
         let unseen = base.unseen_by(tracked).ok()?;
-        let announced = unseen.iter().rev().filter(|change| is_announcement(base, change));
-        let saved =
-            announced.take(ANNOUNCED_MAX).filter(|at| was_saved(base, source.shape, layout, **at, rows));
-        let mut heads: Vec<Digest> = saved.copied().collect();
+        let by_others = |change: &&Digest| announcer(base, change).is_some_and(|by| by != base.author());
+        let mut announced: Vec<Digest> =
+            unseen.iter().rev().filter(by_others).take(ANNOUNCED_MAX).copied().collect();
+        announced.reverse();
+        self.note_written(base, source, layout, &announced);
+        let was_saved = |at: &Digest| {
+            let written = self.written.get(at);
+            written.is_some_and(|it| !it.is_empty() && has_all(source.shape, layout, rows, it))
+        };
+        let mut heads: Vec<Digest> = announced.into_iter().filter(was_saved).collect();
         if heads.is_empty() {
             if !self.is_all_saved(base, source, rows, (layout, edits)) {
                 return None;
@@ -117,6 +125,30 @@ impl Tracker {
         let left = diff(source.shape, layout, &content, rows);
         // Where nothing is there twice and nothing new, nothing is to be done.
         (!left.is_empty() || !edits.is_empty()).then_some(Saved { heads, edits: left })
+    }
+
+    /// Finds out what announced saves write, and forgets the others. Each once, since it is settled for ever.
+    fn note_written(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        layout: &Layout,
+        announced: &[Digest],
+    ) {
+        let mut known = std::mem::take(&mut self.written);
+        for announced in announced {
+            let written = known.remove(announced).unwrap_or_else(|| {
+                let seen = base.with_past(&[*announced], |past| {
+                    (past.last_of(&source.keypair.author()), past.content())
+                });
+                let Ok((followed, content)) = seen else { return Vec::new() };
+                let Ok(before) = base.with_past(&followed, BaseCrdt::content) else { return Vec::new() };
+                let mut written = unsaved(layout, &before, &read(layout, &before, &content));
+                written.retain(|it| is_saved(source.shape, &it.path));
+                written
+            });
+            self.written.insert(*announced, written);
+        }
     }
 
     /// Whether the rows changed, and somebody has saved, in whatever way, all that the document shows.
@@ -151,75 +183,70 @@ struct Saved {
 pub fn announced(base: &BaseCrdt<JsonCrdt>, own: &AuthorId) -> Vec<Digest> {
     let tracked = base.source().map(|source| base.last_of(&source)).unwrap_or_default();
     let unseen = base.unseen_by(&tracked).unwrap_or_default().into_iter();
-    let by_others = |change: &Digest| base.change(change).is_some_and(|change| change.author() != *own);
-    let mut announced: Vec<Digest> =
-        unseen.filter(|change| is_announcement(base, change) && by_others(change)).collect();
+    let by_others = |change: &Digest| announcer(base, change).is_some_and(|by| by != *own);
+    let mut announced: Vec<Digest> = unseen.filter(by_others).collect();
     announced.sort_unstable();
     announced
 }
 
-/// Whether a change is somebody's word that they are about to save.
-fn is_announcement(base: &BaseCrdt<JsonCrdt>, change: &Digest) -> bool {
-    let change = base.change(change);
-    change.is_some_and(|change| change.op_count() == 0 && Some(change.author()) != base.source())
+/// Who is about to save, if a change says that somebody is.
+fn announcer(base: &BaseCrdt<JsonCrdt>, change: &Digest) -> Option<AuthorId> {
+    let change = base.change(change)?;
+    (change.op_count() == 0 && Some(change.author()) != base.source()).then(|| change.author())
 }
 
-/// Whether rows have all that a save wrote which was announced.
-fn was_saved(
-    base: &BaseCrdt<JsonCrdt>,
-    shape: &Shape,
-    layout: &Layout,
-    announced: Digest,
-    rows: &Rows,
-) -> bool {
-    let written = base.with_past(&[announced], |past| {
-        let followed = past.last_of(&past.source()?);
-        let before = past.with_past(&followed, BaseCrdt::content).ok()?;
-        Some(unsaved(layout, &before, &past.content()))
-    });
-    let Ok(Some(written)) = written else { return false };
-    !written.is_empty() && has_all(shape, layout, rows, &written)
-}
-
+/// Whether rows have all that was to be written.
 fn has_all(shape: &Shape, layout: &Layout, rows: &Rows, written: &[Unsaved]) -> bool {
-    written.iter().all(|it| has(shape, layout, rows, &it.path, it.document.as_ref()) == Some(true))
+    written.iter().all(|it| has(shape, layout, rows, it) == Some(true))
 }
 
-/// Whether rows have a value at a place; none where they have no such place.
-fn has(
-    shape: &Shape,
-    layout: &Layout,
-    rows: &Rows,
-    place: &Path,
-    wanted: Option<&JsonValue>,
-) -> Option<bool> {
-    let (table, row) = match place.row() {
-        None => (&shape.root, rows.root.as_ref()),
-        Some((list, key)) => {
-            let list = shape.lists.iter().position(|table| table.table == list)?;
-            (shape.lists.get(list)?, rows.lists.get(list)?.get(key))
-        }
+/// Whether a save writes what is at a place.
+fn is_saved(shape: &Shape, place: &Path) -> bool {
+    let table = table_of(shape, place).map(|(_, table)| table);
+    let is_saved = |field: &str| table?.fields.get(table?.field(field)?).map(FieldShape::is_saved);
+    place.field().map_or(table.is_some(), |field| is_saved(field) == Some(true))
+}
+
+/// The table that a place is in, and which list that is.
+fn table_of<'a>(shape: &'a Shape, place: &Path) -> Option<(Option<usize>, &'a TableShape)> {
+    let Some((list, _)) = place.row() else { return Some((None, &shape.root)) };
+    let at = shape.lists.iter().position(|table| table.table == list)?;
+    Some((Some(at), shape.lists.get(at)?))
+}
+
+/// Whether rows have what was done at a place; none where they have no such place.
+fn has(shape: &Shape, layout: &Layout, rows: &Rows, written: &Unsaved) -> Option<bool> {
+    let (place, wanted) = (&written.path, written.document.as_ref());
+    let (at, table) = table_of(shape, place)?;
+    let row = match (at, place.row()) {
+        (Some(list), Some((_, key))) => rows.lists.get(list)?.get(key),
+        _ => rows.root.as_ref(),
     };
     let list = place.row().map(|(list, _)| list);
-    let is_field = |name: &str, wanted: Option<&JsonValue>| {
+    let is_field = |name: &str, was: Option<&JsonValue>, wanted: Option<&JsonValue>| {
         let (is, field) = (row?.get(table.field(name)?)?, layout.field(list, name)?);
-        // Others may have saved more of a text since.
-        let is_more = || match (field.policy, is.as_str(), wanted.and_then(JsonValue::as_str)) {
-            (Policy::TextMerge, Some(is), Some(wanted)) => {
-                splices(wanted, is).iter().all(|splice| splice.removed == 0)
-            }
-            _ => false,
-        };
-        Some(wanted.is_some_and(|wanted| field.is_same(is, wanted)) || is_more())
+        let is_text = field.policy == Policy::TextMerge;
+        let has_text = || is.as_str().zip(wanted?.as_str()).map(|(is, wanted)| has_edits(was, wanted, is));
+        let is_same = wanted.is_some_and(|wanted| field.is_same(is, wanted));
+        Some(is_same || (is_text && has_text() == Some(true)))
     };
     match (place.field(), row, wanted) {
-        (Some(name), ..) => is_field(name, wanted),
+        (Some(name), ..) => is_field(name, written.base.as_ref(), wanted),
         (None, None, None) => Some(true),
         (None, Some(_), Some(JsonValue::Object(wanted))) => {
-            Some(wanted.iter().all(|(name, value)| is_field(name, Some(value)) == Some(true)))
+            let mut saved =
+                wanted.iter().filter(|(name, _)| is_saved(shape, &Path::of_field(place.row(), name)));
+            Some(saved.all(|(name, value)| is_field(name, None, Some(value)) == Some(true)))
         }
         (None, ..) => Some(false),
     }
+}
+
+/// Whether a text has all that was inserted and nothing of what was removed; others may have saved more of it since.
+fn has_edits(was: Option<&JsonValue>, wanted: &str, is: &str) -> bool {
+    let was = was.and_then(JsonValue::as_str).unwrap_or_default();
+    let removes = |splice: &Splice| splice.removed > 0;
+    !splices(wanted, is).iter().any(removes) && !rebase(was, is, &splices(was, wanted)).iter().any(removes)
 }
 
 /// The source's last batches in the past of some heads, the last one first.

@@ -149,7 +149,7 @@ impl<'a> Planner<'a> {
             }
             let mut values = Vec::new();
             for (at, field) in table.fields.iter().enumerate() {
-                if field.policy == Policy::DbOwned || field.is_generated {
+                if !field.is_saved() {
                     continue;
                 }
                 match members.get(&field.column) {
@@ -207,8 +207,7 @@ impl<'a> Planner<'a> {
         for (at, (field, was)) in table.fields.iter().zip(row).enumerate() {
             // A field that is missing was not looked at by anybody here.
             let Some(is) = content.get(&field.column) else { continue };
-            let is_writable = field.policy != Policy::DbOwned && !field.is_generated;
-            if !is_writable || field.layout().is_same(was, is) {
+            if !field.is_saved() || field.layout().is_same(was, is) {
                 continue;
             }
             if let Some(value) = self.value(table, key.unwrap_or_default(), at, field, is) {

@@ -104,6 +104,14 @@ pub struct FieldShape {
     pub is_generated: bool,
 }
 
+impl FieldShape {
+    /// Returns whether a save writes it.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.policy != Policy::DbOwned && !self.is_generated
+    }
+}
+
 /// What is wrong with a mapping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reconcile {source_name:?}: {place}: {what}; {hint}")]

@@ -17,7 +17,7 @@ use crate::mapping::Mode;
 use crate::notice::parts;
 use crate::path::Path;
 use crate::reading::{Reading, read};
-use crate::unsaved::at;
+use crate::unsaved::{Unsaved, at};
 
 /// A followed document's past. It belongs to one replica of one document; with another it begins anew. It takes up as much
 /// memory as the document and its views.
@@ -31,6 +31,8 @@ pub struct Tracker {
     reading: Option<(Vec<Digest>, Arc<Reading>)>,
     /// The newest version of several heads.
     newest: Option<(Vec<Digest>, Option<i64>)>,
+    /// What saves write that others have announced.
+    pub(crate) written: BTreeMap<Digest, Vec<Unsaved>>,
 }
 
 /// A document before a change.
