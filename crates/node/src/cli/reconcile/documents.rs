@@ -210,7 +210,7 @@ mod tests {
                 "concurrency|null|".to_owned(),
                 "name|Nightly|not saved".to_owned(),
                 format!("jobs.j~11.body|{}|", "x".repeat(30)),
-                "jobs.j~11.name|fetch\nall|".to_owned(),
+                "jobs.j~11.name|fetch\\nall|".to_owned(),
                 "jobs.j2.name|\"\"|not saved".to_owned(),
                 "jobs.j3|–|not saved".to_owned(),
             ]

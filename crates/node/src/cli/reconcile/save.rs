@@ -30,7 +30,9 @@ fn line(saved: &Value) -> String {
     let version = saved.get("version").filter(|version| !version.is_null());
     match (places.is_empty(), version) {
         (true, _) => format!("{id}: nothing to save"),
-        (false, Some(version)) => format!("{id}: version {version} in the database: {}", places.join(", ")),
+        (false, Some(version)) => {
+            printable(&format!("{id}: version {version} in the database: {}", places.join(", ")))
+        }
         (false, None) => format!("{id}: saved: {}", places.join(", ")),
     }
 }

@@ -12,12 +12,12 @@ const WIDTH: usize = 36;
 /// Of them, those before the first difference.
 const BEFORE: usize = 8;
 
-/// A value on one line. Nothing there, null and an empty text are three things.
+/// A value on one line, harmless for a terminal. Nothing there, null and an empty text are three things.
 pub(super) fn value(value: Option<&Value>) -> String {
     match value {
         None => "–".to_owned(),
         Some(Value::String(text)) if text.is_empty() || is_scalar(text) => format!("{text:?}"),
-        Some(value) => plain(value),
+        Some(value) => printable(&plain(value)),
     }
 }
 
@@ -102,7 +102,8 @@ pub(in crate::cli) fn count(number: u64, what: &str) -> String {
 
 /// `version 7 → 8`, where there are versions.
 pub(in crate::cli) fn versions(of: &Value) -> Option<String> {
-    let version = |key: &str| of.get(key).filter(|version| !version.is_null()).map(plain);
+    let version =
+        |key: &str| of.get(key).filter(|version| !version.is_null()).map(|it| printable(&plain(it)));
     match (version("from"), version("to")) {
         (Some(from), Some(to)) if from == to => Some(format!("version {to}")),
         (Some(from), Some(to)) => Some(format!("version {from} → {to}")),
@@ -163,6 +164,9 @@ mod tests {
         let shown: Vec<String> = shown.iter().map(|each| value(each.as_ref())).collect();
         assert_eq!(shown, ["–", "null", "\"\"", "\"null\"", "5", "\"5\""]);
         assert_eq!(value(Some(&json!("a b"))), "a b");
+        // Whoever may write a document says nothing to a terminal.
+        assert_eq!(value(Some(&json!("\u{1b}[2Ja\nb"))), "\\u{1b}[2Ja\\nb");
+        assert_eq!(value(Some(&json!({"a": "\u{202e}b"}))), "{\"a\":\"\\u{202e}b\"}");
     }
 
     #[test]
@@ -210,6 +214,7 @@ mod tests {
         assert_eq!(shown(json!(7), json!(7)).as_deref(), Some("version 7"));
         assert_eq!(shown(json!(null), json!(8)).as_deref(), Some("version 8"));
         assert_eq!(shown(json!(null), json!(null)), None);
+        assert_eq!(shown(json!(null), json!("\u{1b}c")).as_deref(), Some("version \\u{1b}c"));
         assert_eq!((count(1, "op"), count(2, "op")), ("1 op".into(), "2 ops".into()));
     }
 }
