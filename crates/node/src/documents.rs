@@ -376,6 +376,9 @@ impl Documents {
     }
 
     async fn open(&self, id: DocumentId, generation: Generation) -> Result<(), String> {
+        if id == DocumentId::DEFAULT {
+            return Err("this is the board: it follows no database, and is open already".to_owned());
+        }
         let this = self.clone();
         let replica = tokio::task::spawn_blocking(move || {
             let settings =
@@ -427,7 +430,7 @@ impl Documents {
             return;
         }
         match source.follow(document, root, None, false).await {
-            Ok(_) => {}
+            Ok(_) => document.note_followed(),
             Err(failed) => {
                 let retry_in = failed.may_pass().then_some(0);
                 document.set_trouble(Some(Trouble {

@@ -11,23 +11,26 @@ use gangline_reconcile::Role;
 use gangline_transport::{CallError, Gate};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
-use super::work::{Answered, Head, METHOD, Question, What, Work, arrived};
+use super::work::{Answered, HEADS_MAX, Head, METHOD, Question, What, Work, arrived};
 use super::{DocumentName, go_in, look, name_in, nowhere, refusal};
 use crate::api::body::Whole;
 use crate::api::items::answer;
 use crate::api::problem::{Problem, ProblemCode};
 use crate::api::{App, blocking};
+use crate::clock;
 use crate::documents::{Found, Guest};
 use crate::identity::show_key;
 
 /// On an answer that was passed on: the key of the node that gave it.
 const HEADER: HeaderName = HeaderName::from_static("gangline-answered-by");
-/// How long a node may take to say whether it has a source.
+/// How long nodes may take to say whether they have a source. All are asked at once.
 const FIND_MS: u64 = 2_000;
 /// How long it may take to open a document.
 const OPEN_MS: u64 = 10_000;
-/// How long anything else may take: a save waits for edits, and for whoever has locked the database.
+/// How long anything else may take, however many nodes are asked: a save waits for edits, and for whoever has locked the
+/// database.
 const WORK_MS: u64 = 20_000;
 /// How long what the other node has is let come, before its answer is passed on.
 const COME_WITHIN: Duration = Duration::from_secs(2);
@@ -80,7 +83,7 @@ async fn ask(app: &App, path: DocumentName, work: Work) -> Result<Response, Prob
     }
 }
 
-/// Asks the linked nodes, one after the other, until one has the source.
+/// Has it done by a linked node that has the source: by the next one where nothing was done.
 async fn pass_on(
     app: &App,
     guest: Option<&Guest>,
@@ -91,26 +94,27 @@ async fn pass_on(
     let id = guest.map(|guest| guest.id.to_string());
     let asked = Question { what, id, name: name.to_owned(), heads, options };
     let first = Question { what: What::Find, heads: Vec::new(), options: Value::Null, ..asked.clone() };
-    let peers = writers(app).await?;
+    let until = clock::now_ms() + WORK_MS;
     let mut refused = None;
-    for peer in &peers {
-        match call(app, *peer, &first, FIND_MS).await {
-            Ok(has) if has.status == StatusCode::OK => {}
-            Ok(says) => {
-                if says.status == StatusCode::FORBIDDEN {
-                    refused = Some(relayed(says, peer));
-                }
-                continue;
+    for (peer, says) in ask_all(app, &first).await? {
+        let peer = &peer;
+        if says.status != StatusCode::OK {
+            if says.code() != "no_source" {
+                refused = Some(relayed(says, peer));
             }
-            Err(_) => continue,
+            continue;
         }
-        match call(app, *peer, &asked, WORK_MS).await {
+        let left = until.saturating_sub(clock::now_ms());
+        if left == 0 {
+            break;
+        }
+        match call(app, *peer, &asked, left).await {
             // It had the source a moment ago.
             Ok(says) if says.code() == "no_source" => {}
+            Ok(says) if says.code() == "busy" => refused = Some(relayed(says, peer)),
             Ok(says) => {
                 if let Some(guest) = guest {
-                    let heads = says.heads.iter().filter_map(|head| Some((head.parse().ok()?, None)));
-                    arrived(guest, heads.collect(), COME_WITHIN).await?;
+                    let _ = arrived(guest, told(&says), COME_WITHIN).await;
                 }
                 return Ok(Some(relayed(says, peer)));
             }
@@ -132,17 +136,17 @@ pub(super) async fn open(app: &App, wanted: &str, role: Role) -> Result<Option<(
         heads: Vec::new(),
         options: Value::Null,
     };
-    for peer in writers(app).await? {
-        let has = call(app, peer, &asked, FIND_MS).await;
-        let Some(has) = has.ok().filter(|has| has.status == StatusCode::OK) else { continue };
-        let id = has.body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
-        let Some(id) = id else { continue };
-        let opened = call(app, peer, &Question { what: What::Open, ..asked.clone() }, OPEN_MS).await;
+    let until = clock::now_ms() + OPEN_MS;
+    for (peer, has) in ask_all(app, &asked).await? {
+        let id = has.body.get("id").filter(|_| has.status == StatusCode::OK).and_then(Value::as_str);
+        let Some(id) = id.and_then(|id| id.parse().ok()) else { continue };
+        let left = until.saturating_sub(clock::now_ms());
+        let opened = call(app, peer, &Question { what: What::Open, ..asked.clone() }, left).await;
         let Some(opened) = opened.ok().filter(|opened| opened.status == StatusCode::OK) else { continue };
         let found = Found { id, name: wanted.to_owned(), root: None, is_stored: true };
-        let entered = go_in(&app.documents, &found, role).await?;
-        let heads = opened.heads.iter().filter_map(|head| Some((head.parse().ok()?, None))).collect();
-        arrived(&entered, heads, COME_WITHIN).await?;
+        // One that cannot be entered may be no more than that node's word.
+        let Ok(entered) = go_in(&app.documents, &found, role).await else { continue };
+        arrived(&entered, told(&opened), COME_WITHIN).await?;
         // Its first change says how it is called, whatever the peer says.
         if look(&entered).await?.name.as_ref().is_none_or(|name| name == wanted) {
             return Ok(Some((entered, found)));
@@ -151,7 +155,25 @@ pub(super) async fn open(app: &App, wanted: &str, role: Role) -> Result<Option<(
     Ok(None)
 }
 
-/// The linked nodes whose word counts here, in the order of their keys.
+/// Asks the linked nodes whose word counts here, and returns what they say, in the order of their keys.
+async fn ask_all(app: &App, asked: &Question) -> Result<Vec<(AuthorId, Answered)>, Problem> {
+    let mut calls = JoinSet::new();
+    for peer in writers(app).await? {
+        let (app, asked) = (app.clone(), asked.clone());
+        calls.spawn(async move { Some((peer, call(&app, peer, &asked, FIND_MS).await.ok()?)) });
+    }
+    let mut said: Vec<_> = calls.join_all().await.into_iter().flatten().collect();
+    said.sort_by_key(|(peer, _)| *peer);
+    Ok(said)
+}
+
+/// What a node says it has of a document.
+fn told(answered: &Answered) -> Vec<(Digest, Option<AuthorId>)> {
+    let heads = answered.heads.iter().take(HEADS_MAX);
+    heads.filter_map(|head| Some((head.parse().ok()?, None))).collect()
+}
+
+/// The linked nodes whose word counts here.
 async fn writers(app: &App) -> Result<Vec<AuthorId>, Problem> {
     let (links, gate) = (app.links.clone(), app.gate.clone());
     let may_write = move |peer: &AuthorId| gate.admit(peer).is_ok_and(|rights| rights.write);
@@ -174,7 +196,7 @@ async fn heads_of(guest: &Guest, heads: Vec<Digest>) -> Result<Vec<Head>, Proble
             let author = replica.read(|base| base.change(digest).map(|change| change.author())).0;
             Head { digest: digest.to_string(), author: author.map(|author| author.to_string()) }
         };
-        heads.iter().map(head).collect()
+        heads.iter().take(HEADS_MAX).map(head).collect()
     })
     .await
 }

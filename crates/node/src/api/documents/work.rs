@@ -19,6 +19,8 @@ use crate::documents::{Documents, Found, Guest};
 
 /// The method of calls about documents.
 pub(super) const METHOD: u32 = 32;
+/// Most heads of a document that are waited for.
+pub(super) const HEADS_MAX: usize = 1_024;
 /// Longest actor that is taken from another node, in characters.
 const ACTOR_CHARS_MAX: usize = 200;
 
