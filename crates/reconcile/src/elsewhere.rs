@@ -178,15 +178,10 @@ struct Saved {
     edits: Vec<Edit>,
 }
 
-/// Returns what others than `own` have announced to save and the source has not seen, ascending. O(what it has not seen).
+/// Returns whether this node has announced to save the document as it is, and nothing has come since.
 #[must_use]
-pub fn announced(base: &BaseCrdt<JsonCrdt>, own: &AuthorId) -> Vec<Digest> {
-    let tracked = base.source().map(|source| base.last_of(&source)).unwrap_or_default();
-    let unseen = base.unseen_by(&tracked).unwrap_or_default().into_iter();
-    let by_others = |change: &Digest| announcer(base, change).is_some_and(|by| by != *own);
-    let mut announced: Vec<Digest> = unseen.filter(by_others).collect();
-    announced.sort_unstable();
-    announced
+pub fn is_announced(base: &BaseCrdt<JsonCrdt>) -> bool {
+    matches!(&*base.heads(), [head] if announcer(base, head) == Some(base.author()))
 }
 
 /// Who is about to save, if a change says that somebody is.

@@ -310,7 +310,8 @@ async fn run_root(documents: Documents, source: Arc<SourceRuntime>, root: String
     });
 }
 
-/// Lets the document of a root follow, whether it is open or not.
+/// Lets the document of a root follow, whether it is open or not. Returns what was done; none where there is no such row, or
+/// where a feed asks and the document has followed when it was opened for this.
 pub(crate) async fn follow_root(
     documents: &Documents,
     source: &Arc<SourceRuntime>,
@@ -326,8 +327,13 @@ pub(crate) async fn follow_root(
         }
     }
     documents.inner.names.want(id, &name);
+    let was_open = documents.live_one(&id).is_some();
     let guest =
         documents.enter(id, Role::System).await.map_err(|error| FollowFailed::Store(error.to_string()))?;
+    // Opening it began after the feed's word, and so did that look at the rows.
+    if !was_open && guest.has_followed() && actor.is_none() && !accepts_older {
+        return Ok(None);
+    }
     let followed = source.follow(&guest, root, actor, accepts_older).await;
     match &followed {
         Ok(_) => guest.set_trouble(None),

@@ -36,8 +36,8 @@ pub(crate) struct LiveDocument {
     skipped: watch::Sender<Arc<[String]>>,
     pub(crate) views: Arc<Views>,
     actors: Mutex<VecDeque<(Digest, String)>>,
-    /// What the source had signed last when the rows were followed here last.
-    equal_at: Mutex<Vec<Digest>>,
+    /// It has followed its rows when it was opened.
+    has_followed: AtomicBool,
     /// Other nodes sign in the source's name, or save.
     has_others: AtomicBool,
     _subscription: Subscription,
@@ -71,7 +71,7 @@ impl LiveDocument {
             skipped: watch::Sender::new(Arc::new([])),
             views: Arc::default(),
             actors: Mutex::default(),
-            equal_at: Mutex::default(),
+            has_followed: AtomicBool::new(false),
             has_others: AtomicBool::new(false),
             _subscription: subscription,
         }
@@ -123,6 +123,16 @@ impl LiveDocument {
         actors.iter().rev().find(|(known, _)| known == change).map(|(_, actor)| actor.clone())
     }
 
+    /// Notes that it has followed its rows when it was opened.
+    pub(super) fn note_followed(&self) {
+        self.has_followed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has followed its rows when it was opened.
+    pub(super) fn has_followed(&self) -> bool {
+        self.has_followed.load(Ordering::Relaxed)
+    }
+
     /// Notes that other nodes follow and save the same rows.
     pub(super) fn note_others(&self) {
         self.has_others.store(true, Ordering::Relaxed);
@@ -131,16 +141,6 @@ impl LiveDocument {
     /// Whether other nodes follow and save the same rows, as far as this one has heard.
     pub(super) fn has_others(&self) -> bool {
         self.has_others.load(Ordering::Relaxed)
-    }
-
-    /// Notes where it equals the rows that this node has read.
-    pub(super) fn set_equal_at(&self, tracked: Vec<Digest>) {
-        *self.equal_at.lock().unwrap_or_else(PoisonError::into_inner) = tracked;
-    }
-
-    /// Where it equals the rows that this node has read.
-    pub(super) fn equal_at(&self) -> Vec<Digest> {
-        self.equal_at.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why it does not follow.

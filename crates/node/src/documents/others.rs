@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, Weak};
 
-use bft_json_crdt::Digest;
-use gangline_doc::LogSeq;
-use gangline_reconcile::{FollowInput, Standing, announced};
+use bft_json_crdt::BaseCrdt;
+use bft_json_crdt::json_crdt::JsonCrdt;
+use gangline_doc::{LogSeq, ReadLimit};
+use gangline_reconcile::{FollowInput, Standing};
 use tokio::sync::watch;
 
 use super::Documents;
@@ -17,6 +18,9 @@ use crate::api::blocking;
 
 /// How often that is done while the rows stay as they are. Nodes that read different databases would not come to an end.
 const ROUNDS_MAX: u32 = 8;
+
+/// Entries of a document's log that are looked at once.
+const STEP: ReadLimit = ReadLimit { count: 256, bytes: 4 << 20 };
 
 /// Heeds what comes into a document as long as it is open.
 pub(super) fn heed(
@@ -29,6 +33,7 @@ pub(super) fn heed(
     let heeding = Heeding {
         document: Arc::downgrade(document),
         durable: document.durable.clone(),
+        cursor: document.replica.durable(),
         source: Arc::clone(source),
         root: root.to_owned(),
     };
@@ -43,27 +48,41 @@ pub(super) fn heed(
 struct Heeding {
     document: Weak<LiveDocument>,
     durable: watch::Receiver<LogSeq>,
+    /// Up to where it was looked at.
+    cursor: LogSeq,
     source: Arc<SourceRuntime>,
     root: String,
 }
 
+/// What other nodes say of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Word {
+    /// They are about to save.
+    Announced,
+    /// They have followed it, or saved.
+    Followed,
+}
+
 impl Heeding {
     async fn run(mut self) {
-        let mut known = Vec::new();
         let (mut rows, mut rounds) = (None, 0);
         while self.durable.changed().await.is_ok() {
-            let (document, source, root) =
-                (self.document.clone(), Arc::clone(&self.source), self.root.clone());
-            let Ok(tracked) = blocking(move || by_others(&document, &source)).await else { return };
-            let Some(tracked) = tracked.filter(|tracked| *tracked != known) else { continue };
-            known = tracked;
-            let source = Arc::clone(&self.source);
-            let Ok(Ok(now)) = blocking(move || source.ref_of(&root)).await else { continue };
-            rounds = if now == rows { rounds + 1 } else { 0 };
-            rows = now;
+            let (document, source, cursor) = (self.document.clone(), Arc::clone(&self.source), self.cursor);
+            let Ok(Some((word, cursor))) = blocking(move || heard(&document, &source, cursor)).await else {
+                return;
+            };
+            self.cursor = cursor;
+            let Some(word) = word else { continue };
+            if word == Word::Followed {
+                let (source, root) = (Arc::clone(&self.source), self.root.clone());
+                // What is not known now is taken for other rows.
+                let now = blocking(move || source.ref_of(&root)).await.ok().and_then(Result::ok).flatten();
+                rounds = if now.is_some() && now == rows { rounds + 1 } else { 0 };
+                rows = now;
+            }
             if rounds < ROUNDS_MAX {
                 self.source.tell(FollowInput::Dirty(self.root.clone(), Standing::Open));
-            } else if rounds == ROUNDS_MAX {
+            } else if rounds == ROUNDS_MAX && word == Word::Followed {
                 tracing::warn!(
                     event = "databases_differ",
                     source = self.source.name,
@@ -75,16 +94,31 @@ impl Heeding {
     }
 }
 
-/// What the source has signed last and what others have announced to save, if there is anything that the document did not
-/// have when it followed its rows here.
-fn by_others(document: &Weak<LiveDocument>, source: &SourceRuntime) -> Option<Vec<Digest>> {
+/// What others say in what has come in, and where that ends; none once the document is closed. O(what has come in).
+pub(super) fn heard(
+    document: &Weak<LiveDocument>,
+    source: &SourceRuntime,
+    mut cursor: LogSeq,
+) -> Option<(Option<Word>, LogSeq)> {
     let document = document.upgrade()?;
     let own = document.replica.author();
-    let (tracked, announced) =
-        document.replica.read(|base| (base.last_of(&source.author()), announced(base, &own))).0;
-    let is_new = !tracked.is_empty() && (document.equal_at() != tracked || !announced.is_empty());
-    is_new.then(|| {
+    let mut heard = None;
+    loop {
+        let entries = document.replica.entries(cursor, STEP).ok()?;
+        let Some(last) = entries.last() else { break };
+        cursor = LogSeq(last.seq().0.saturating_add(1));
+        let words = entries.iter().map(|entry| entry.change()).filter_map(|change| match change.author() {
+            author if author == source.author() => Some(Word::Followed),
+            author => (change.op_count() == 0 && author != own).then_some(Word::Announced),
+        });
+        heard = heard.max(words.max());
+    }
+    let is_own = |base: &BaseCrdt<JsonCrdt>| base.last_of(&source.author()) == document.views.equal_at();
+    if heard == Some(Word::Followed) && document.replica.read(is_own).0 {
+        heard = None;
+    }
+    if heard.is_some() {
         document.note_others();
-        [tracked, announced].concat()
-    })
+    }
+    Some((heard, cursor))
 }

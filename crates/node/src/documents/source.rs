@@ -425,6 +425,7 @@ impl SourceRuntime {
                     from = tracker.version(base);
                     tracker.follow(base, source, &rows, accepted.is_some())
                 })?;
+                views.set_equal_at(reconciled.heads.clone());
                 let changes = reconciled.changes.clone();
                 Ok::<_, ReconcileError>((reconciled, changes))
             });
@@ -444,7 +445,6 @@ impl SourceRuntime {
         })
         .await??;
         let Authored { result: reconciled, ticket, .. } = authored.map_err(FollowFailed::of)?;
-        document.set_equal_at(reconciled.heads.clone());
         if let (Some(actor), Some(last)) = (actor, reconciled.changes.last()) {
             document.note_actor(last.digest(), actor);
         }

@@ -15,6 +15,8 @@ pub(crate) struct Views {
     tracker: Mutex<Tracker>,
     /// What was told last, of which change, and beside which heads.
     told: Mutex<Option<Told>>,
+    /// What the source had signed last when the rows were followed here last.
+    equal_at: Mutex<Vec<Digest>>,
 }
 
 /// What a document shows at some heads.
@@ -55,6 +57,16 @@ impl Views {
         let heads = base.heads();
         let _ = lock(&self.shown).take_if(|shown| shown.heads != heads);
         work(&mut lock(&self.tracker))
+    }
+
+    /// Notes where the document equals the rows that this node has read: before anybody can hear of it.
+    pub(super) fn set_equal_at(&self, tracked: Vec<Digest>) {
+        *lock(&self.equal_at) = tracked;
+    }
+
+    /// Where the document equals the rows that this node has read.
+    pub(super) fn equal_at(&self) -> Vec<Digest> {
+        lock(&self.equal_at).clone()
     }
 
     /// What is to be told of a change, by all who watch.

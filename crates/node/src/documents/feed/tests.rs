@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
-use bft_json_crdt::Keypair;
-use gangline_doc::ReplicaSettings;
+use bft_json_crdt::{DocumentId, Keypair};
+use gangline_doc::{OriginId, ReplicaSettings};
 use gangline_reconcile::{
     DocumentName, FollowSettings, Follower, Mapping, Mode, OutboxRead, Policy, RootTable, RowSource, Rows,
-    SaveOutcome, SaveRequest, Scanned, Schema, Shape,
+    SaveOutcome, SaveRequest, Scanned, Schema, Shape, Source, save_mark,
 };
 use gangline_store::SqliteSource;
 use rusqlite::Connection;
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::documents::others::{Word, heard};
 use crate::documents::{MemoryDocuments, Named, Opened};
 
 /// A database that is locked at some calls.
@@ -363,4 +364,54 @@ fn a_bulk_runs_what_is_stored_and_opens_a_few_more_and_no_others() {
         feed.look().unwrap();
         assert_eq!(feed.run(), roots(&["40"]), "with an outbox: {has_outbox}");
     }
+}
+
+#[tokio::test]
+async fn what_a_node_has_signed_itself_it_takes_for_nobody_elses_word() {
+    let feed = Feed::of(2, false);
+    let (_, id) = feed.source.document_of("1");
+    follow_root(&feed.documents, &feed.source, "1", None, false).await.unwrap();
+    let guest = feed.documents.enter(id, Role::System).await.unwrap();
+    let document = feed.documents.live_one(&id).unwrap();
+    let cursor = document.replica.durable();
+    for n in 0..20 {
+        feed.sql(&format!("UPDATE notes SET title = 'title {n}' WHERE id = 1"));
+        let followed = follow_root(&feed.documents, &feed.source, "1", None, false).await.unwrap().unwrap();
+        assert_eq!(followed.reconciled.ops, 1);
+        let (word, _) = heard(&Arc::downgrade(&document), &feed.source, cursor).unwrap();
+        assert_eq!((word, document.has_others()), (None, false));
+    }
+    // The same key signs elsewhere.
+    let keypair = Keypair::from_seed(&[100; 32]);
+    let signed = document.replica.read(|base| {
+        let source = Source { keypair: &keypair, shape: &feed.source.shape, document: "note:1" };
+        save_mark(base, source, &base.heads(), None).unwrap()
+    });
+    document.replica.apply(clock::now_ms(), OriginId(1), signed.0).unwrap();
+    let (word, _) = heard(&Arc::downgrade(&document), &feed.source, cursor).unwrap();
+    assert_eq!((word, document.has_others()), (Some(Word::Followed), true));
+    drop(guest);
+}
+
+#[tokio::test]
+async fn a_document_that_is_opened_for_a_run_follows_once() {
+    let feed = Feed::of(2, false);
+    let run = async |actor| follow_root(&feed.documents, &feed.source, "1", actor, false).await.unwrap();
+    assert!(run(None).await.is_none(), "it has followed when it was opened");
+    let (_, id) = feed.source.document_of("1");
+    assert_eq!(feed.source.audits(id, 9).unwrap().len(), 1);
+    assert!(run(Some("amy")).await.is_some(), "who asks is told");
+    let guest = feed.documents.enter(id, Role::System).await.unwrap();
+    feed.sql("UPDATE notes SET title = 'second' WHERE id = 1");
+    assert!(run(None).await.is_some(), "one that was open has not seen it");
+    assert_eq!(feed.source.audits(id, 9).unwrap().len(), 2);
+    drop(guest);
+}
+
+#[tokio::test]
+async fn the_board_is_not_opened_a_second_time() {
+    let feed = Feed::of(1, false);
+    let refused = feed.documents.enter(DocumentId::DEFAULT, Role::System).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("this is the board"), "{refused}");
+    assert!(feed.documents.live_one(&DocumentId::DEFAULT).is_none());
 }

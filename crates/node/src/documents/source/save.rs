@@ -8,7 +8,7 @@ use bft_json_crdt::{Change, Digest};
 use gangline_doc::EditFailed;
 use gangline_reconcile::{
     BadRow, Path, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source, SourceError,
-    conflicts, plan_save,
+    conflicts, is_announced, plan_save,
 };
 
 use super::notes::{Audit, Intent, last_of};
@@ -105,7 +105,7 @@ impl SourceRuntime {
         }
         let (this, replica) = (Arc::clone(self), document.replica.clone());
         let (root, rows, views) = (root.to_owned(), rows.clone(), Arc::clone(&document.views));
-        let (followed, (name, _)) = (document.equal_at(), self.document_of(&root));
+        let (followed, (name, _)) = (document.views.equal_at(), self.document_of(&root));
         let planned = blocking(move || {
             replica.attest(clock::now_ms(), |base| {
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
@@ -120,7 +120,8 @@ impl SourceRuntime {
                 }
                 let plan = plan_save(&this.shape, &root, &rows, &reading, &conflicts(base));
                 let writes = !plan.writes.is_empty();
-                Ok((Some((plan, base.heads())), writes))
+                // One that came to nothing holds for the next.
+                Ok((Some((plan, base.heads())), writes && !is_announced(base)))
             })
         });
         let planned = planned.await?.map_err(|failed| match failed {
@@ -193,13 +194,13 @@ impl SourceRuntime {
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
                 let changes =
                     views.track(base, |tracker| tracker.save_mark(base, source, &heads, version))?;
+                views.set_equal_at(changes.last().map(Change::digest).into_iter().collect());
                 Ok::<_, ReconcileError>(((), changes))
             })
         })
         .await?;
         let authored = authored.map_err(FollowFailed::of)?;
         let changes = authored.changes;
-        document.set_equal_at(changes.iter().map(Change::digest).collect());
         durable(authored.ticket).await?;
         let audit = Audit {
             document: document.id.to_string(),
