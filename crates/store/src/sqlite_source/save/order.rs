@@ -11,7 +11,10 @@ use bft_json_crdt::JsonValue;
 use gangline_reconcile::{BadRow, ColumnKind, FieldShape, TableShape, Write, WriteAction};
 use rusqlite::{Error, ErrorCode, params_from_iter, types::Value};
 
-use super::{Saving, Stop, bad_row, condition};
+use super::{
+    Saving, Stop, bad_row, condition,
+    naming::{self, Naming},
+};
 use crate::sqlite_source::{sql, value};
 
 /// How often it goes round for writes of which SQLite does not tell what they wait for.
@@ -19,6 +22,8 @@ const ROUNDS_MAX: usize = 100;
 
 /// Of so many rows that have a value it is looked at whether they are still to be written.
 const HOLDERS_MAX: usize = 16;
+
+const NULL: &str = "NULL";
 
 /// What may be done to get on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,8 @@ struct Round<'a> {
     culprit: Option<BadRow>,
     /// Rows with the columns that hold a free value.
     parked: BTreeSet<(usize, &'a str)>,
+    /// The database's foreign keys, once it is not by order alone.
+    namings: Vec<Naming>,
     means: Means,
 }
 
@@ -54,6 +61,7 @@ impl Saving<'_> {
             put_off: BTreeMap::new(),
             culprit: None,
             parked: BTreeSet::new(),
+            namings: Vec::new(),
             means: Means::Order,
         };
         let mut dangling = None;
@@ -70,6 +78,7 @@ impl Saving<'_> {
                 Means::Order => {
                     dangling = round.put_off.first_key_value().map(|(_, bad)| bad.clone());
                     self.connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                    round.namings = naming::all(self.connection)?;
                     Means::ForeignKeysLast
                 }
                 Means::ForeignKeysLast => Means::Parking,
@@ -266,7 +275,9 @@ impl<'a> Round<'a> {
     ) -> Result<bool, Stop> {
         let (found, mut values) = self.saving.found(write, table, 1);
         let (from, column) = (sql::name(&table.table), sql::name(&field.column));
-        let sql = format!("UPDATE main.{from} SET {column} = {free} WHERE {found} AND ?1 IS NOT NULL");
+        let spared = self.spared(write, table, field, free);
+        let sql =
+            format!("UPDATE main.{from} SET {column} = {free} WHERE {found} AND ?1 IS NOT NULL{spared}");
         values.insert(0, Value::Text(self.saving.request.save_id.clone()));
         match self.saving.connection.prepare_cached(&sql)?.execute(params_from_iter(values)) {
             Ok(count) => Ok(count == 1),
@@ -280,6 +291,30 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// What has to hold for rows that name a parked one: that what becomes of them is what its write alone would make
+    /// of them. As a condition that goes on.
+    fn spared(&self, write: &Write, table: &TableShape, field: &FieldShape, free: &str) -> String {
+        let (is_null, is_delete) = (free == NULL, write.action == WriteAction::Delete);
+        let mut conditions = String::new();
+        for naming in self.namings.iter().filter(|naming| naming.goes_by(&table.table, &field.column)) {
+            let does_harm = match &*naming.on_update {
+                // They follow, and come back with the row; out of NULL nothing comes back.
+                "CASCADE" => is_null,
+                // An update does the same to them. A deleted row they have left by then.
+                then => is_delete && then != naming.on_delete,
+            };
+            if does_harm {
+                conditions.push_str(&format!(" AND NOT {}", naming.is_named(None)));
+            }
+            // Rows that name one which is not there would be taken along.
+            if !is_null {
+                let instead = Some((&*field.column, free));
+                conditions.push_str(&format!(" AND NOT {}", naming.is_named(instead)));
+            }
+        }
+        conditions
+    }
+
     /// Values that no row has nor will have, as SQL in which the first parameter is the name of the save.
     fn free_values(
         &self,
@@ -290,7 +325,7 @@ impl<'a> Round<'a> {
         let (from, column) = (sql::name(&table.table), sql::name(&field.column));
         let mut values = Vec::new();
         if field.is_nullable {
-            values.push("NULL".to_owned());
+            values.push(NULL.to_owned());
         }
         // Within the rows that have the index's other columns alike, for which the index is of use.
         let alike = columns.iter().filter(|other| **other != field.column).map(|other| {
@@ -309,7 +344,7 @@ impl<'a> Round<'a> {
                 values.extend([beyond("max", "+ 1", most), beyond("min", "- 1", least)]);
             }
             ColumnKind::Text => {
-                values.push(format!("{column} || char(1) || ?1"));
+                values.push(format!("{from}.{column} || char(1) || ?1"));
                 // For columns that take no long ones.
                 values.extend((1..=4).map(|letter| format!("char({letter})")));
             }
