@@ -3,7 +3,7 @@
 
 use bft_json_crdt::JsonValue;
 use gangline_reconcile::{
-    SaveOutcome,
+    SaveOutcome, Shape, Write,
     conformance::{Ground as _, int, text},
 };
 
@@ -213,4 +213,60 @@ fn a_row_in_a_circle_is_not_taken_for_one_that_others_name_in_vain() {
     let swap = vec![set(&shape, "a", &[("name", int(2))]), set(&shape, "b", &[("name", int(1))])];
     assert!(matches!(save(&source, &shape, "1", swap), SaveOutcome::Saved(_)));
     assert_eq!(ground.ask(NOTES).as_deref(), Some("a2,b1,x3"));
+}
+
+/// Parts that each name the next, which all come after them: what has to wait is settled from the end.
+fn chain(shape: &Shape, keys: &[String]) -> Vec<Write> {
+    let next = |at: usize| keys.get(at + 1).map_or(JsonValue::Null, |next| text(next));
+    keys.iter().enumerate().map(|(at, key)| add(shape, key, &[("next", next(at))])).collect()
+}
+
+fn keys(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("p{n:03}")).collect()
+}
+
+/// Used to settle one row in each round, and to refuse what was left after a hundred of them.
+#[test]
+fn long_chains_of_rows_that_name_each_other_are_saved_and_deleted() {
+    for then in ["", "ON DELETE RESTRICT", "ON DELETE CASCADE"] {
+        let (ground, source, shape) = ground(
+            &format!(
+                "CREATE TABLE docs (id INTEGER PRIMARY KEY);
+                 CREATE TABLE parts (id TEXT PRIMARY KEY, doc INTEGER, next TEXT REFERENCES parts (id) {then});
+                 INSERT INTO docs VALUES (1)"
+            ),
+            &["next"],
+        );
+        let keys = keys(150);
+        let outcome = save(&source, &shape, "1", chain(&shape, &keys));
+        assert!(matches!(outcome, SaveOutcome::Saved(_)), "{then}: {outcome:?}");
+        assert_eq!(ground.ask("SELECT count(next) || '' FROM parts").as_deref(), Some("149"));
+        // From the end that is named on.
+        let outcome = save(&source, &shape, "1", keys.iter().rev().map(|key| delete(key)).collect());
+        assert!(matches!(outcome, SaveOutcome::Saved(_)), "{then}: {outcome:?}");
+        assert_eq!(ground.ask("SELECT count(*) || '' FROM parts").as_deref(), Some("0"));
+    }
+}
+
+#[test]
+fn the_row_that_foreign_keys_refuse_is_named_whatever_waits_besides() {
+    let (ground, source, shape) = ground(
+        "CREATE TABLE docs (id INTEGER PRIMARY KEY);
+         CREATE TABLE parts (id TEXT PRIMARY KEY, doc INTEGER, next TEXT REFERENCES parts);
+         CREATE TABLE notes (part TEXT REFERENCES parts);
+         INSERT INTO docs VALUES (1); INSERT INTO parts VALUES ('y', 1, NULL), ('z', 1, NULL);
+         INSERT INTO notes VALUES ('z')",
+        &["next"],
+    );
+    let keys = keys(9);
+    let mut writes = chain(&shape, &keys);
+    writes.extend([delete("y"), delete("z")]);
+    let refused = refusal(save(&source, &shape, "1", writes));
+    assert_eq!(refused, ("z".to_owned(), "id".to_owned(), "is named by other rows".to_owned()));
+    let mut writes = chain(&shape, &keys);
+    writes[8] = add(&shape, &keys[8], &[("next", text("nobody"))]);
+    writes.push(delete("y"));
+    let refused = refusal(save(&source, &shape, "1", writes));
+    assert_eq!(refused, ("p008".to_owned(), "next".to_owned(), "names a row that is not there".to_owned()));
+    assert_eq!(ground.ask("SELECT group_concat(id) FROM parts").as_deref(), Some("y,z"));
 }

@@ -57,6 +57,11 @@ impl Naming {
             && self.columns.iter().any(|(_, named)| named.eq_ignore_ascii_case(column))
     }
 
+    /// Whether it goes by a column of a table, and by no other.
+    pub(super) fn goes_by_alone(&self, table: &str, column: &str) -> bool {
+        self.goes_by(table, column) && self.columns.len() == 1
+    }
+
     /// Whether a row of the parent is named, or would be if it had another value in a column: as SQL.
     pub(super) fn is_named(&self, instead: Option<(&str, &str)>) -> String {
         let conditions: Vec<String> = self

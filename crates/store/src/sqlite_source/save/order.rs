@@ -2,8 +2,9 @@
 //!
 //! As they come, where nothing speaks against it. A value that is unique may move from row to row, though: then the row
 //! that has it goes first, and the one that wants it waits. SQLite undoes a statement that it refuses, and no more than
-//! that. Where rows wait for each other in a circle, foreign keys are left to the end of the transaction, and if that
-//! does not help a row is parked: it has a free value until its turn. Nobody else ever sees that, but triggers do.
+//! that. Where that takes long, or rows wait for each other in a circle, foreign keys are left to the end of the
+//! transaction, and if that does not help a row is parked: it has a free value until its turn. Nobody else ever sees
+//! that, but triggers do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,9 @@ use crate::sqlite_source::{sql, value};
 
 /// How often it goes round for writes of which SQLite does not tell what they wait for.
 const ROUNDS_MAX: usize = 100;
+
+/// How many of these go by order alone: of rows that each name the next, a round may settle no more than one.
+const ROUNDS_OF_ORDER: usize = 2;
 
 /// Of so many rows that have a value it is looked at whether they are still to be written.
 const HOLDERS_MAX: usize = 16;
@@ -65,13 +69,14 @@ impl Saving<'_> {
             means: Means::Order,
         };
         let mut dangling = None;
-        for _ in 0..ROUNDS_MAX {
+        for count in 1..=ROUNDS_MAX {
             let before = round.done.len() + round.parked.len();
             round.go()?;
             if round.put_off.is_empty() {
                 return Ok(dangling);
             }
-            if round.done.len() + round.parked.len() > before {
+            let is_further = round.done.len() + round.parked.len() > before;
+            if is_further && (round.means != Means::Order || count < ROUNDS_OF_ORDER) {
                 continue;
             }
             round.means = match round.means {
