@@ -5,6 +5,9 @@
 //! that. Where that takes long, or rows wait for each other in a circle, foreign keys are left to the end of the
 //! transaction, and if that does not help a row is parked: it has a free value until its turn. Nobody else ever sees
 //! that, but triggers do.
+//!
+//! What a delete takes along is not known before. If a row goes that is still to be changed, all is undone and carried
+//! out again, with an eye on that row: to look after each delete for all rows would take too long for long lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +46,10 @@ struct Round<'a> {
     /// Writes, by the list and the row's key.
     places: BTreeMap<(Option<usize>, &'a str), usize>,
     done: BTreeSet<usize>,
+    /// Updates still to be done whose rows went with others before they were: no delete may take these along.
+    endangered: BTreeSet<usize>,
+    /// Updates that did so this time.
+    lost: BTreeSet<usize>,
     /// What has been refused in this round.
     put_off: BTreeMap<usize, BadRow>,
     /// The first of these that waits for nothing that is to be written.
@@ -57,45 +64,71 @@ struct Round<'a> {
 impl Saving<'_> {
     /// Carries out all writes. Returns what was refused before foreign keys were left to the end.
     pub(super) fn all(&self) -> Result<Option<BadRow>, Stop> {
-        let writes = self.request.writes.iter().enumerate();
-        let mut round = Round {
-            saving: self,
+        let mut endangered = BTreeSet::new();
+        loop {
+            self.connection.execute_batch("SAVEPOINT gangline_all")?;
+            let mut round = Round::new(self, endangered.clone());
+            let outcome = round.all();
+            let is_over = self.connection.is_autocommit() || matches!(outcome, Err(Stop::Trouble(_)));
+            if round.lost.is_empty() || is_over {
+                if outcome.is_ok() {
+                    self.connection.execute_batch("RELEASE gangline_all")?;
+                }
+                return outcome;
+            }
+            self.connection.execute_batch(
+                "ROLLBACK TO gangline_all; RELEASE gangline_all; PRAGMA defer_foreign_keys = OFF",
+            )?;
+            endangered.append(&mut round.lost);
+        }
+    }
+}
+
+impl<'a> Round<'a> {
+    fn new(saving: &'a Saving<'a>, endangered: BTreeSet<usize>) -> Self {
+        let writes = saving.request.writes.iter().enumerate();
+        Self {
+            saving,
             places: writes.map(|(at, write)| ((write.list, write.key.as_str()), at)).collect(),
             done: BTreeSet::new(),
+            endangered,
+            lost: BTreeSet::new(),
             put_off: BTreeMap::new(),
             culprit: None,
             parked: BTreeSet::new(),
             namings: Vec::new(),
             means: Means::Order,
-        };
+        }
+    }
+
+    /// Goes round until all is carried out, or a row is lost that is to be changed.
+    fn all(&mut self) -> Result<Option<BadRow>, Stop> {
         let mut dangling = None;
         for count in 1..=ROUNDS_MAX {
-            let before = round.done.len() + round.parked.len();
-            round.go()?;
-            if round.put_off.is_empty() {
+            let before = self.done.len() + self.parked.len();
+            self.go()?;
+            if self.put_off.is_empty() || !self.lost.is_empty() {
                 return Ok(dangling);
             }
-            let is_further = round.done.len() + round.parked.len() > before;
-            if is_further && (round.means != Means::Order || count < ROUNDS_OF_ORDER) {
+            let is_further = self.done.len() + self.parked.len() > before;
+            if is_further && (self.means != Means::Order || count < ROUNDS_OF_ORDER) {
                 continue;
             }
-            round.means = match round.means {
+            self.means = match self.means {
                 Means::Order => {
-                    dangling = round.put_off.first_key_value().map(|(_, bad)| bad.clone());
-                    self.connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
-                    round.namings = naming::all(self.connection)?;
+                    dangling = self.put_off.first_key_value().map(|(_, bad)| bad.clone());
+                    self.saving.connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                    self.namings = naming::all(self.saving.connection)?;
                     Means::ForeignKeysLast
                 }
                 Means::ForeignKeysLast => Means::Parking,
                 Means::Parking => break,
             };
         }
-        let refused = round.culprit.or_else(|| round.put_off.pop_first().map(|(_, bad)| bad));
+        let refused = self.culprit.take().or_else(|| self.put_off.pop_first().map(|(_, bad)| bad));
         refused.map_or(Ok(None), |bad| Err(Stop::Refused(bad)))
     }
-}
 
-impl<'a> Round<'a> {
     fn write(&self, at: usize) -> Option<(&'a Write, &'a TableShape)> {
         let write = self.saving.request.writes.get(at)?;
         Some((write, self.saving.shape.at(write.list)?))
@@ -104,7 +137,7 @@ impl<'a> Round<'a> {
     fn go(&mut self) -> Result<(), Stop> {
         self.put_off.clear();
         self.culprit = None;
-        for at in 0..self.saving.request.writes.len() {
+        for at in self.endangered.clone().into_iter().chain(0..self.saving.request.writes.len()) {
             if !self.done.contains(&at) && !self.put_off.contains_key(&at) {
                 self.settle(at)?;
             }
@@ -155,20 +188,30 @@ impl<'a> Round<'a> {
 
     fn attempt(&mut self, at: usize) -> Result<(), Stop> {
         let Some((write, table)) = self.write(at) else { return Ok(()) };
-        let is_update = |write: &Write| matches!(write.action, WriteAction::Update(_));
-        let mut updates = self.saving.request.writes.iter().enumerate();
-        if write.action == WriteAction::Delete
-            && updates.any(|(at, write)| is_update(write) && !self.done.contains(&at))
-        {
-            self.delete(write, table)?;
+        let outcome = if write.action == WriteAction::Delete && !self.endangered.is_empty() {
+            self.delete(write, table)
         } else {
-            self.saving.one(write)?;
+            self.saving.one(write)
+        };
+        if matches!(outcome, Err(Stop::Refused(_))) && self.is_lost(at, write)? {
+            self.lost.insert(at);
+        } else {
+            outcome?;
         }
+        self.endangered.remove(&at);
         self.done.insert(at);
         Ok(())
     }
 
-    /// Deletes a row, unless one that is still to be updated goes with it: that one may be about to name another.
+    /// Whether a row has gone with another one, for the first time.
+    fn is_lost(&self, at: usize, write: &Write) -> Result<bool, Stop> {
+        Ok(matches!(write.action, WriteAction::Update(_))
+            && !self.endangered.contains(&at)
+            && self.saving.was_there(write)
+            && !self.saving.is_there(write)?)
+    }
+
+    /// Deletes a row, unless an endangered one goes with it: that one may be about to name another.
     fn delete(&self, write: &Write, table: &TableShape) -> Result<(), Stop> {
         let connection = self.saving.connection;
         connection.execute_batch("SAVEPOINT gangline_delete")?;
@@ -183,12 +226,8 @@ impl<'a> Round<'a> {
     }
 
     fn has_lost_an_update(&self) -> Result<bool, Stop> {
-        for (at, write) in self.saving.request.writes.iter().enumerate() {
-            if matches!(write.action, WriteAction::Update(_))
-                && !self.done.contains(&at)
-                && self.saving.was_there(write)
-                && !self.saving.is_there(write)?
-            {
+        for write in self.endangered.iter().filter_map(|at| self.saving.request.writes.get(*at)) {
+            if !self.saving.is_there(write)? {
                 return Ok(true);
             }
         }
@@ -380,3 +419,6 @@ impl<'a> Round<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! What order costs, and what it leaves behind.
+
+use gangline_reconcile::{Mapping, Policy, SaveRequest, Shape, conformance::mapping};
+use rusqlite::{Connection, StatementStatus};
+
+use super::*;
+use crate::sqlite_source::{read, schema};
+
+/// Documents with `parts`, as an application has left them.
+fn parts(sql: &str) -> (Connection, Shape) {
+    let connection = Connection::open_in_memory().unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA foreign_keys = ON;
+             CREATE TABLE docs (id INTEGER PRIMARY KEY);
+             CREATE TABLE parts (id TEXT PRIMARY KEY, doc INTEGER, pos INTEGER,
+                                 next TEXT REFERENCES parts (id) ON DELETE CASCADE,
+                                 prev TEXT REFERENCES parts (id), UNIQUE (doc, pos));
+             CREATE TABLE notes (part TEXT REFERENCES parts (id) ON DELETE CASCADE);
+             INSERT INTO docs VALUES (1)",
+        )
+        .unwrap();
+    connection.execute_batch(sql).unwrap();
+    let mut docs: Mapping = mapping();
+    docs.root.table = "docs".to_owned();
+    docs.root.version = None;
+    docs.root.soft_delete = None;
+    docs.root.secret.clear();
+    docs.root.fields.clear();
+    docs.lists.truncate(1);
+    docs.lists[0].table = "parts".to_owned();
+    docs.lists[0].parent = "doc".to_owned();
+    docs.lists[0].fields = ["next", "pos", "prev"].map(|column| (column.to_owned(), Policy::DbOwned)).into();
+    let shape = Shape::bind(docs, &schema::read(&connection).unwrap()).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (connection, shape)
+}
+
+fn write(key: &str, action: WriteAction) -> Write {
+    Write { list: Some(0), key: key.to_owned(), action }
+}
+
+#[track_caller]
+fn carry_out(connection: &Connection, shape: &Shape, writes: Vec<Write>) {
+    let before = read::rows(connection, shape, "1").unwrap();
+    let request =
+        SaveRequest { root: "1".to_owned(), save_id: "s".to_owned(), expected: before.clone(), writes };
+    let saving = Saving { connection, shape, request: &request, before: &before, is_noted: &|_| Ok(false) };
+    assert!(saving.all().is_ok());
+}
+
+/// Used to look, after each delete, for each of the rows that were still to be changed.
+#[test]
+fn deletes_among_many_updates_look_for_none_of_them() {
+    let (connection, shape) = parts(
+        "WITH RECURSIVE n (n) AS (SELECT 100 UNION ALL SELECT n + 1 FROM n WHERE n < 179)
+         INSERT INTO parts (id, doc, pos) SELECT n, 1, n FROM n;
+         INSERT INTO notes SELECT id FROM parts",
+    );
+    // Each takes the place of one that goes, and that goes just before.
+    let pos = |pos: i64| WriteAction::Update(vec![(1, JsonValue::Integer(pos.into()))]);
+    let mut writes: Vec<Write> = (100..140).map(|n| write(&(n + 40).to_string(), pos(n))).collect();
+    writes.extend((100..140).map(|n| write(&n.to_string(), WriteAction::Delete)));
+    carry_out(&connection, &shape, writes);
+    let left: (i64, i64) = connection
+        .query_row("SELECT count(*), max(pos) FROM parts", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(left, (40, 139));
+    let found = format!("{} AND {}", condition("id", 1), condition("doc", 2));
+    let is_there = format!("SELECT EXISTS (SELECT 1 FROM main.\"parts\" WHERE {found})");
+    let statement = connection.prepare_cached(&is_there).unwrap();
+    assert_eq!(statement.get_status(StatementStatus::Run), 0);
+}
