@@ -216,13 +216,18 @@ impl<'a> Round<'a> {
         let connection = self.saving.connection;
         connection.execute_batch("SAVEPOINT gangline_delete")?;
         let before = connection.total_changes();
-        self.saving.one(write)?;
-        if connection.total_changes() > before + 1 && self.has_lost_an_update()? {
-            connection.execute_batch("ROLLBACK TO gangline_delete; RELEASE gangline_delete")?;
+        let mut outcome = self.saving.one(write);
+        if outcome.is_ok() && connection.total_changes() > before + 1 && self.has_lost_an_update()? {
             let what = "takes rows along that are to be changed";
-            return Err(Stop::Waits(bad_row(write, &table.key.0, what), Vec::new()));
+            outcome = Err(Stop::Waits(bad_row(write, &table.key.0, what), Vec::new()));
         }
-        Ok(connection.execute_batch("RELEASE gangline_delete")?)
+        // A trigger may have taken the savepoint away, with the whole transaction.
+        if outcome.is_err() && !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK TO gangline_delete; RELEASE gangline_delete")?;
+        } else if outcome.is_ok() {
+            connection.execute_batch("RELEASE gangline_delete")?;
+        }
+        outcome
     }
 
     fn has_lost_an_update(&self) -> Result<bool, Stop> {
