@@ -3,6 +3,7 @@
 //! Foreign keys that the schema declares are held, whether or not other programs hold them: what cannot be told from
 //! here is whether somebody counts on the opposite, and rows that point nowhere are what a save must not add.
 
+mod naming;
 mod order;
 mod refusal;
 

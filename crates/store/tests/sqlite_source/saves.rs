@@ -1,8 +1,9 @@
 //! What SQLite's own schemas make of a save: triggers that say nothing, clauses that undo everything, columns that take
 //! only some values.
 
+use bft_json_crdt::JsonValue;
 use gangline_reconcile::{
-    SaveOutcome,
+    SaveOutcome, Shape, Write,
     conformance::{Ground as _, int, text},
 };
 
@@ -119,4 +120,153 @@ fn what_others_name_moves_without_being_taken_along() {
     let all = "SELECT group_concat(id || name || coalesce(next, '-')) FROM (SELECT * FROM parts ORDER BY id)";
     assert_eq!(ground.ask(all).as_deref(), Some("aTWOn,cthreea,none-"));
     assert_eq!(ground.ask("SELECT count(*) || '' FROM notes").as_deref(), Some("2"));
+}
+
+/// Two parts whose names notes carry along as they change, if they are what `name` says.
+fn named_by_notes(name: &str, key: &str) -> String {
+    format!(
+        "CREATE TABLE docs (id INTEGER PRIMARY KEY);
+         CREATE TABLE parts (id TEXT PRIMARY KEY, doc INTEGER, name {name} UNIQUE,
+                             next TEXT REFERENCES parts (id) ON DELETE CASCADE);
+         CREATE TABLE notes (id TEXT, part {name} REFERENCES parts (name) {key});
+         INSERT INTO docs VALUES (1)"
+    )
+}
+
+const NOTES: &str = "SELECT group_concat(id || coalesce(part, '-')) FROM (SELECT * FROM notes ORDER BY id)";
+
+/// Used to park by NULL, which detached the notes of one part for good.
+#[test]
+fn rows_that_are_carried_along_are_not_lost_in_a_circle() {
+    let schema = named_by_notes("TEXT", "ON UPDATE CASCADE");
+    let (ground, source, shape) = ground(&schema, &["name", "next"]);
+    ground.execute(
+        "INSERT INTO parts VALUES ('a', 1, 'one', NULL), ('b', 1, 'two', NULL);
+         INSERT INTO notes VALUES ('a', 'one'), ('b', 'two')",
+    );
+    let swap = vec![set(&shape, "a", &[("name", text("two"))]), set(&shape, "b", &[("name", text("one"))])];
+    assert!(matches!(save(&source, &shape, "1", swap), SaveOutcome::Saved(_)));
+    assert_eq!(ground.ask(NOTES).as_deref(), Some("atwo,bone"));
+}
+
+#[test]
+fn a_circle_that_null_alone_opens_is_refused_if_that_detaches_rows() {
+    let schema = named_by_notes("TEXT CHECK (name IN ('one', 'two'))", "ON UPDATE CASCADE");
+    let schema = schema.replace("part TEXT CHECK (name IN ('one', 'two'))", "part TEXT");
+    let (ground, source, shape) = ground(&schema, &["name", "next"]);
+    ground.execute(
+        "INSERT INTO parts VALUES ('a', 1, 'one', NULL), ('b', 1, 'two', NULL);
+         INSERT INTO notes VALUES ('a', 'one'), ('b', 'two')",
+    );
+    let swap =
+        || vec![set(&shape, "a", &[("name", text("two"))]), set(&shape, "b", &[("name", text("one"))])];
+    let (_, column, what) = refusal(save(&source, &shape, "1", swap()));
+    assert_eq!((&*column, &*what), ("name", "is there in another row"));
+    assert_eq!(ground.ask(NOTES).as_deref(), Some("aone,btwo"));
+    ground.execute("DELETE FROM notes");
+    assert!(matches!(save(&source, &shape, "1", swap()), SaveOutcome::Saved(_)), "nothing to detach");
+}
+
+#[test]
+fn a_row_that_is_deleted_out_of_a_circle_takes_along_what_it_would_have_taken() {
+    for (key, expected) in [
+        ("ON UPDATE CASCADE ON DELETE CASCADE", Some("bone")),
+        ("ON UPDATE CASCADE ON DELETE SET NULL", Some("a-,bone")),
+        ("ON UPDATE SET NULL ON DELETE SET NULL", Some("a-,b-")),
+        // They would live on without a part, or as b's.
+        ("ON UPDATE SET NULL ON DELETE CASCADE", None),
+        ("ON DELETE CASCADE", None),
+        ("ON UPDATE RESTRICT ON DELETE CASCADE", None),
+        // b has the name that they say, whichever way it goes.
+        ("", Some("aone")),
+        ("ON DELETE RESTRICT", Some("aone")),
+    ] {
+        let (ground, source, shape) = ground(&named_by_notes("TEXT", key), &["name", "next"]);
+        ground.execute(
+            "INSERT INTO parts VALUES ('a', 1, 'one', NULL), ('b', 1, 'two', 'a');
+             INSERT INTO notes VALUES ('a', 'one'), ('b', 'two')",
+        );
+        if expected == Some("aone") {
+            ground.execute("DELETE FROM notes WHERE part = 'two'");
+        }
+        let writes = vec![set(&shape, "b", &[("name", text("one")), ("next", JsonValue::Null)]), delete("a")];
+        let outcome = save(&source, &shape, "1", writes);
+        let is_saved = matches!(outcome, SaveOutcome::Saved(_));
+        assert_eq!(is_saved, expected.is_some(), "{key}: {outcome:?}, {:?}", ground.ask(NOTES));
+        assert_eq!(ground.ask(NOTES).as_deref(), expected.or(Some("aone,btwo")), "{key}");
+    }
+}
+
+/// Programs that do not hold foreign keys leave such rows. The number beyond the last is what they name most often.
+#[test]
+fn a_row_in_a_circle_is_not_taken_for_one_that_others_name_in_vain() {
+    let schema = named_by_notes("INTEGER", "ON UPDATE CASCADE");
+    let (ground, source, shape) = ground(&schema, &["name", "next"]);
+    ground.execute(
+        "INSERT INTO parts VALUES ('a', 1, 1, NULL), ('b', 1, 2, NULL);
+         PRAGMA foreign_keys = OFF; INSERT INTO notes VALUES ('a', 1), ('b', 2), ('x', 3)",
+    );
+    // Numbers alone may be parked.
+    ground.execute(
+        "CREATE TRIGGER no BEFORE UPDATE ON parts WHEN NEW.name IS NULL BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    let swap = vec![set(&shape, "a", &[("name", int(2))]), set(&shape, "b", &[("name", int(1))])];
+    assert!(matches!(save(&source, &shape, "1", swap), SaveOutcome::Saved(_)));
+    assert_eq!(ground.ask(NOTES).as_deref(), Some("a2,b1,x3"));
+}
+
+/// Parts that each name the next, which all come after them: what has to wait is settled from the end.
+fn chain(shape: &Shape, keys: &[String]) -> Vec<Write> {
+    let next = |at: usize| keys.get(at + 1).map_or(JsonValue::Null, |next| text(next));
+    keys.iter().enumerate().map(|(at, key)| add(shape, key, &[("next", next(at))])).collect()
+}
+
+fn keys(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("p{n:03}")).collect()
+}
+
+/// Used to settle one row in each round, and to refuse what was left after a hundred of them.
+#[test]
+fn long_chains_of_rows_that_name_each_other_are_saved_and_deleted() {
+    for then in ["", "ON DELETE RESTRICT", "ON DELETE CASCADE"] {
+        let (ground, source, shape) = ground(
+            &format!(
+                "CREATE TABLE docs (id INTEGER PRIMARY KEY);
+                 CREATE TABLE parts (id TEXT PRIMARY KEY, doc INTEGER, next TEXT REFERENCES parts (id) {then});
+                 INSERT INTO docs VALUES (1)"
+            ),
+            &["next"],
+        );
+        let keys = keys(150);
+        let outcome = save(&source, &shape, "1", chain(&shape, &keys));
+        assert!(matches!(outcome, SaveOutcome::Saved(_)), "{then}: {outcome:?}");
+        assert_eq!(ground.ask("SELECT count(next) || '' FROM parts").as_deref(), Some("149"));
+        // From the end that is named on.
+        let outcome = save(&source, &shape, "1", keys.iter().rev().map(|key| delete(key)).collect());
+        assert!(matches!(outcome, SaveOutcome::Saved(_)), "{then}: {outcome:?}");
+        assert_eq!(ground.ask("SELECT count(*) || '' FROM parts").as_deref(), Some("0"));
+    }
+}
+
+#[test]
+fn the_row_that_foreign_keys_refuse_is_named_whatever_waits_besides() {
+    let (ground, source, shape) = ground(
+        "CREATE TABLE docs (id INTEGER PRIMARY KEY);
+         CREATE TABLE parts (id TEXT PRIMARY KEY, doc INTEGER, next TEXT REFERENCES parts);
+         CREATE TABLE notes (part TEXT REFERENCES parts);
+         INSERT INTO docs VALUES (1); INSERT INTO parts VALUES ('y', 1, NULL), ('z', 1, NULL);
+         INSERT INTO notes VALUES ('z')",
+        &["next"],
+    );
+    let keys = keys(9);
+    let mut writes = chain(&shape, &keys);
+    writes.extend([delete("y"), delete("z")]);
+    let refused = refusal(save(&source, &shape, "1", writes));
+    assert_eq!(refused, ("z".to_owned(), "id".to_owned(), "is named by other rows".to_owned()));
+    let mut writes = chain(&shape, &keys);
+    writes[8] = add(&shape, &keys[8], &[("next", text("nobody"))]);
+    writes.push(delete("y"));
+    let refused = refusal(save(&source, &shape, "1", writes));
+    assert_eq!(refused, ("p008".to_owned(), "next".to_owned(), "names a row that is not there".to_owned()));
+    assert_eq!(ground.ask("SELECT group_concat(id) FROM parts").as_deref(), Some("y,z"));
 }

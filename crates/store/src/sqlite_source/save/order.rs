@@ -2,8 +2,12 @@
 //!
 //! As they come, where nothing speaks against it. A value that is unique may move from row to row, though: then the row
 //! that has it goes first, and the one that wants it waits. SQLite undoes a statement that it refuses, and no more than
-//! that. Where rows wait for each other in a circle, foreign keys are left to the end of the transaction, and if that
-//! does not help a row is parked: it has a free value until its turn. Nobody else ever sees that, but triggers do.
+//! that. Where that takes long, or rows wait for each other in a circle, foreign keys are left to the end of the
+//! transaction, and if that does not help a row is parked: it has a free value until its turn. Nobody else ever sees
+//! that, but triggers do.
+//!
+//! What a delete takes along is not known before. If a row goes that is still to be changed, all is undone and carried
+//! out again, with an eye on that row: to look after each delete for all rows would take too long for long lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +15,22 @@ use bft_json_crdt::JsonValue;
 use gangline_reconcile::{BadRow, ColumnKind, FieldShape, TableShape, Write, WriteAction};
 use rusqlite::{Error, ErrorCode, params_from_iter, types::Value};
 
-use super::{Saving, Stop, bad_row, condition};
+use super::{
+    Saving, Stop, bad_row, condition,
+    naming::{self, Naming},
+};
 use crate::sqlite_source::{sql, value};
 
 /// How often it goes round for writes of which SQLite does not tell what they wait for.
 const ROUNDS_MAX: usize = 100;
 
+/// How many of these go by order alone: of rows that each name the next, a round may settle no more than one.
+const ROUNDS_OF_ORDER: usize = 2;
+
 /// Of so many rows that have a value it is looked at whether they are still to be written.
 const HOLDERS_MAX: usize = 16;
+
+const NULL: &str = "NULL";
 
 /// What may be done to get on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,54 +46,89 @@ struct Round<'a> {
     /// Writes, by the list and the row's key.
     places: BTreeMap<(Option<usize>, &'a str), usize>,
     done: BTreeSet<usize>,
+    /// Updates still to be done whose rows went with others before they were: no delete may take these along.
+    endangered: BTreeSet<usize>,
+    /// Updates that did so this time.
+    lost: BTreeSet<usize>,
     /// What has been refused in this round.
     put_off: BTreeMap<usize, BadRow>,
     /// The first of these that waits for nothing that is to be written.
     culprit: Option<BadRow>,
     /// Rows with the columns that hold a free value.
     parked: BTreeSet<(usize, &'a str)>,
+    /// The database's foreign keys, once it is not by order alone.
+    namings: Vec<Naming>,
     means: Means,
 }
 
 impl Saving<'_> {
     /// Carries out all writes. Returns what was refused before foreign keys were left to the end.
     pub(super) fn all(&self) -> Result<Option<BadRow>, Stop> {
-        let writes = self.request.writes.iter().enumerate();
-        let mut round = Round {
-            saving: self,
+        let mut endangered = BTreeSet::new();
+        loop {
+            self.connection.execute_batch("SAVEPOINT gangline_all")?;
+            let mut round = Round::new(self, endangered.clone());
+            let outcome = round.all();
+            let is_over = self.connection.is_autocommit() || matches!(outcome, Err(Stop::Trouble(_)));
+            if round.lost.is_empty() || is_over {
+                if outcome.is_ok() {
+                    self.connection.execute_batch("RELEASE gangline_all")?;
+                }
+                return outcome;
+            }
+            self.connection.execute_batch(
+                "ROLLBACK TO gangline_all; RELEASE gangline_all; PRAGMA defer_foreign_keys = OFF",
+            )?;
+            endangered.append(&mut round.lost);
+        }
+    }
+}
+
+impl<'a> Round<'a> {
+    fn new(saving: &'a Saving<'a>, endangered: BTreeSet<usize>) -> Self {
+        let writes = saving.request.writes.iter().enumerate();
+        Self {
+            saving,
             places: writes.map(|(at, write)| ((write.list, write.key.as_str()), at)).collect(),
             done: BTreeSet::new(),
+            endangered,
+            lost: BTreeSet::new(),
             put_off: BTreeMap::new(),
             culprit: None,
             parked: BTreeSet::new(),
+            namings: Vec::new(),
             means: Means::Order,
-        };
+        }
+    }
+
+    /// Goes round until all is carried out, or a row is lost that is to be changed.
+    fn all(&mut self) -> Result<Option<BadRow>, Stop> {
         let mut dangling = None;
-        for _ in 0..ROUNDS_MAX {
-            let before = round.done.len() + round.parked.len();
-            round.go()?;
-            if round.put_off.is_empty() {
+        for count in 1..=ROUNDS_MAX {
+            let before = self.done.len() + self.parked.len();
+            self.go()?;
+            if self.put_off.is_empty() || !self.lost.is_empty() {
                 return Ok(dangling);
             }
-            if round.done.len() + round.parked.len() > before {
+            let is_further = self.done.len() + self.parked.len() > before;
+            if is_further && (self.means != Means::Order || count < ROUNDS_OF_ORDER) {
                 continue;
             }
-            round.means = match round.means {
+            self.means = match self.means {
                 Means::Order => {
-                    dangling = round.put_off.first_key_value().map(|(_, bad)| bad.clone());
-                    self.connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                    dangling = self.put_off.first_key_value().map(|(_, bad)| bad.clone());
+                    self.saving.connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                    self.namings = naming::all(self.saving.connection)?;
                     Means::ForeignKeysLast
                 }
                 Means::ForeignKeysLast => Means::Parking,
                 Means::Parking => break,
             };
         }
-        let refused = round.culprit.or_else(|| round.put_off.pop_first().map(|(_, bad)| bad));
+        let refused = self.culprit.take().or_else(|| self.put_off.pop_first().map(|(_, bad)| bad));
         refused.map_or(Ok(None), |bad| Err(Stop::Refused(bad)))
     }
-}
 
-impl<'a> Round<'a> {
     fn write(&self, at: usize) -> Option<(&'a Write, &'a TableShape)> {
         let write = self.saving.request.writes.get(at)?;
         Some((write, self.saving.shape.at(write.list)?))
@@ -90,7 +137,7 @@ impl<'a> Round<'a> {
     fn go(&mut self) -> Result<(), Stop> {
         self.put_off.clear();
         self.culprit = None;
-        for at in 0..self.saving.request.writes.len() {
+        for at in self.endangered.clone().into_iter().chain(0..self.saving.request.writes.len()) {
             if !self.done.contains(&at) && !self.put_off.contains_key(&at) {
                 self.settle(at)?;
             }
@@ -141,40 +188,51 @@ impl<'a> Round<'a> {
 
     fn attempt(&mut self, at: usize) -> Result<(), Stop> {
         let Some((write, table)) = self.write(at) else { return Ok(()) };
-        let is_update = |write: &Write| matches!(write.action, WriteAction::Update(_));
-        let mut updates = self.saving.request.writes.iter().enumerate();
-        if write.action == WriteAction::Delete
-            && updates.any(|(at, write)| is_update(write) && !self.done.contains(&at))
-        {
-            self.delete(write, table)?;
+        let outcome = if write.action == WriteAction::Delete && !self.endangered.is_empty() {
+            self.delete(write, table)
         } else {
-            self.saving.one(write)?;
+            self.saving.one(write)
+        };
+        if matches!(outcome, Err(Stop::Refused(_))) && self.is_lost(at, write)? {
+            self.lost.insert(at);
+        } else {
+            outcome?;
         }
+        self.endangered.remove(&at);
         self.done.insert(at);
         Ok(())
     }
 
-    /// Deletes a row, unless one that is still to be updated goes with it: that one may be about to name another.
+    /// Whether a row has gone with another one, for the first time.
+    fn is_lost(&self, at: usize, write: &Write) -> Result<bool, Stop> {
+        Ok(matches!(write.action, WriteAction::Update(_))
+            && !self.endangered.contains(&at)
+            && self.saving.was_there(write)
+            && !self.saving.is_there(write)?)
+    }
+
+    /// Deletes a row, unless an endangered one goes with it: that one may be about to name another.
     fn delete(&self, write: &Write, table: &TableShape) -> Result<(), Stop> {
         let connection = self.saving.connection;
         connection.execute_batch("SAVEPOINT gangline_delete")?;
         let before = connection.total_changes();
-        self.saving.one(write)?;
-        if connection.total_changes() > before + 1 && self.has_lost_an_update()? {
-            connection.execute_batch("ROLLBACK TO gangline_delete; RELEASE gangline_delete")?;
+        let mut outcome = self.saving.one(write);
+        if outcome.is_ok() && connection.total_changes() > before + 1 && self.has_lost_an_update()? {
             let what = "takes rows along that are to be changed";
-            return Err(Stop::Waits(bad_row(write, &table.key.0, what), Vec::new()));
+            outcome = Err(Stop::Waits(bad_row(write, &table.key.0, what), Vec::new()));
         }
-        Ok(connection.execute_batch("RELEASE gangline_delete")?)
+        // A trigger may have taken the savepoint away, with the whole transaction.
+        if outcome.is_err() && !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK TO gangline_delete; RELEASE gangline_delete")?;
+        } else if outcome.is_ok() {
+            connection.execute_batch("RELEASE gangline_delete")?;
+        }
+        outcome
     }
 
     fn has_lost_an_update(&self) -> Result<bool, Stop> {
-        for (at, write) in self.saving.request.writes.iter().enumerate() {
-            if matches!(write.action, WriteAction::Update(_))
-                && !self.done.contains(&at)
-                && self.saving.was_there(write)
-                && !self.saving.is_there(write)?
-            {
+        for write in self.endangered.iter().filter_map(|at| self.saving.request.writes.get(*at)) {
+            if !self.saving.is_there(write)? {
                 return Ok(true);
             }
         }
@@ -266,7 +324,9 @@ impl<'a> Round<'a> {
     ) -> Result<bool, Stop> {
         let (found, mut values) = self.saving.found(write, table, 1);
         let (from, column) = (sql::name(&table.table), sql::name(&field.column));
-        let sql = format!("UPDATE main.{from} SET {column} = {free} WHERE {found} AND ?1 IS NOT NULL");
+        let spared = self.spared(write, table, field, free);
+        let sql =
+            format!("UPDATE main.{from} SET {column} = {free} WHERE {found} AND ?1 IS NOT NULL{spared}");
         values.insert(0, Value::Text(self.saving.request.save_id.clone()));
         match self.saving.connection.prepare_cached(&sql)?.execute(params_from_iter(values)) {
             Ok(count) => Ok(count == 1),
@@ -280,6 +340,30 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// What has to hold for rows that name a parked one: that what becomes of them is what its write alone would make
+    /// of them. As a condition that goes on.
+    fn spared(&self, write: &Write, table: &TableShape, field: &FieldShape, free: &str) -> String {
+        let (is_null, is_delete) = (free == NULL, write.action == WriteAction::Delete);
+        let mut conditions = String::new();
+        for naming in self.namings.iter().filter(|naming| naming.goes_by(&table.table, &field.column)) {
+            let does_harm = match &*naming.on_update {
+                // They follow, and come back with the row; out of NULL nothing comes back.
+                "CASCADE" => is_null,
+                // An update does the same to them. A deleted row they have left by then.
+                then => is_delete && then != naming.on_delete,
+            };
+            if does_harm {
+                conditions.push_str(&format!(" AND NOT {}", naming.is_named(None)));
+            }
+            // Rows that name one which is not there would be taken along.
+            if !is_null {
+                let instead = Some((&*field.column, free));
+                conditions.push_str(&format!(" AND NOT {}", naming.is_named(instead)));
+            }
+        }
+        conditions
+    }
+
     /// Values that no row has nor will have, as SQL in which the first parameter is the name of the save.
     fn free_values(
         &self,
@@ -290,7 +374,7 @@ impl<'a> Round<'a> {
         let (from, column) = (sql::name(&table.table), sql::name(&field.column));
         let mut values = Vec::new();
         if field.is_nullable {
-            values.push("NULL".to_owned());
+            values.push(NULL.to_owned());
         }
         // Within the rows that have the index's other columns alike, for which the index is of use.
         let alike = columns.iter().filter(|other| **other != field.column).map(|other| {
@@ -309,7 +393,7 @@ impl<'a> Round<'a> {
                 values.extend([beyond("max", "+ 1", most), beyond("min", "- 1", least)]);
             }
             ColumnKind::Text => {
-                values.push(format!("{column} || char(1) || ?1"));
+                values.push(format!("{from}.{column} || char(1) || ?1"));
                 // For columns that take no long ones.
                 values.extend((1..=4).map(|letter| format!("char({letter})")));
             }
@@ -340,3 +424,6 @@ impl<'a> Round<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

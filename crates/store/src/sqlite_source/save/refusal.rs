@@ -3,7 +3,7 @@
 use gangline_reconcile::{BadRow, Shape, TableShape, Write, WriteAction};
 use rusqlite::{Connection, Error, ErrorCode, ffi};
 
-use super::bad_row;
+use super::{bad_row, condition, naming};
 use crate::sqlite_source::{sql, trouble::Trouble, value};
 
 pub(super) struct Refusal<'a> {
@@ -95,6 +95,9 @@ impl Refusal<'_> {
                 return Ok(bad_row(write, &column, "names a row that is not there"));
             }
         }
+        if let Some(bad) = self.still_named(writes)? {
+            return Ok(bad);
+        }
         if let Some(bad) = before {
             return Ok(bad);
         }
@@ -108,6 +111,26 @@ impl Refusal<'_> {
         let nobody =
             || BadRow { list: None, key: None, column: String::new(), what: "is refused".to_owned() };
         Ok(write.map_or_else(nobody, refused))
+    }
+
+    /// A row that is deleted, and whose key others have.
+    fn still_named(&self, writes: &[Write]) -> Result<Option<BadRow>, Trouble> {
+        let namings = naming::all(self.connection)?;
+        for write in writes.iter().filter(|write| write.action == WriteAction::Delete) {
+            let Some(table) = self.shape.at(write.list) else { continue };
+            let key = &table.key.0;
+            let from = sql::name(&table.table);
+            for naming in namings.iter().filter(|naming| naming.goes_by_alone(&table.table, key)) {
+                let is_named = naming.is_named(Some((key, "?1")));
+                let is_gone = format!("NOT EXISTS (SELECT 1 FROM main.{from} WHERE {})", condition(key, 1));
+                let sql = format!("SELECT {is_named} AND {is_gone}");
+                let mut statement = self.connection.prepare_cached(&sql)?;
+                if statement.query_row([value::search(table.key.1, &write.key)], |row| row.get(0))? {
+                    return Ok(Some(bad_row(write, key, "is named by other rows")));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The column of a written row that names a row which is not there.
