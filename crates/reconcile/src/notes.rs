@@ -19,6 +19,15 @@ pub trait NoteStore: Send + Sync {
     /// [`NoteError`]; nothing was written.
     fn put(&self, notes: Vec<Note>) -> Result<(), NoteError>;
 
+    /// As [`NoteStore::put`], but durable only with the next one: a loss of power may take back what was written so, the
+    /// last of it first, and never what was written by `put`. For what is found out again.
+    ///
+    /// # Errors
+    /// As [`NoteStore::put`].
+    fn put_soon(&self, notes: Vec<Note>) -> Result<(), NoteError> {
+        self.put(notes)
+    }
+
     /// Returns notes of a kind after a key, ascending by key.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use bft_json_crdt::json_crdt::{Edit, EditKind, JsonCrdt, PathSegment};
 use bft_json_crdt::{BaseCrdt, Change, Digest, JsonValue};
 
 use crate::batch::version_of;
-use crate::conflicts::{Conflict, ConflictKind, conflicts, path_of};
+use crate::conflicts::{Conflict, ConflictKind, path_of};
 use crate::layout::{BATCH, GONE, LAYOUT, Layout, OWN, OWNED, VERSION};
 use crate::mapping::{Mode, Policy};
 use crate::path::Path;
@@ -146,29 +146,30 @@ impl Tracker {
             None => base.with_past(&before_heads, BaseCrdt::content).ok()?,
         };
         if reading.tracked == [change.digest()] {
-            return told(base, (&parts, change), &before, &reading);
+            let open = self.conflicts(base);
+            return told(base, (&parts, change), &before, (&reading, &open));
         }
         // It is not the last word of the source.
         let after = base.with_past(&[change.digest()], BaseCrdt::content).ok()?;
         let layout = Layout::in_content(&after)?;
         let content = read(&layout, &after, &base.content());
         let reading = Reading { layout, tracked: vec![change.digest()], base: after, content };
-        told(base, (&parts, change), &before, &reading)
+        let open = self.conflicts(base);
+        told(base, (&parts, change), &before, (&reading, &open))
     }
 }
 
-/// What to tell of a batch, beside what was before and how the document is read with it.
+/// What to tell of a batch, beside what was before, how the document is read with it and what is open there.
 fn told(
     base: &BaseCrdt<JsonCrdt>,
     (parts, change): (&[Change], &Change),
     before: &JsonValue,
-    reading: &Reading,
+    (reading, open): (&Reading, &[Conflict]),
 ) -> Option<Notice> {
     let (layout, after, live) = (&reading.layout, &*reading.base, &*reading.content);
     Layout::in_content(after)?;
     let first = parts.last().unwrap_or(change);
     let edits_left = reading.unsaved();
-    let open = conflicts(base);
     let mut changes: Vec<NoticeChange> = Vec::new();
     let mut seen = BTreeSet::new();
     let (mut root, mut is_remapped) = (None, false);
@@ -191,7 +192,7 @@ fn told(
                 (EditKind::Type | EditKind::Cut, _) => UnsavedKind::Text,
                 _ => UnsavedKind::Set,
             };
-            let mut outcome = outcome(layout, &path, &open, &edits_left);
+            let mut outcome = outcome(layout, &path, open, &edits_left);
             let [before, after, live] = [before, after, live].map(|content| at(content, &path));
             if outcome == Outcome::Merged && is_stranded([before, after, live]) {
                 outcome = Outcome::Stranded;

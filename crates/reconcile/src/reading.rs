@@ -12,7 +12,7 @@ use bft_json_crdt::{BaseCrdt, Digest, JsonValue};
 
 use crate::batch::version_of;
 use crate::layout::{FieldLayout, Layout, ListLayout, OWN};
-use crate::mapping::Policy;
+use crate::mapping::{Mode, Policy};
 use crate::tracker::Tracker;
 use crate::unsaved::{Unsaved, unsaved};
 
@@ -45,6 +45,10 @@ impl Reading {
     /// Returns what people have changed since it equalled the rows. O(document).
     #[must_use]
     pub fn unsaved(&self) -> Vec<Unsaved> {
+        // In a mirror the base has what people did, too.
+        if Arc::ptr_eq(&self.base, &self.content) && self.layout.mode == Mode::Merge {
+            return Vec::new();
+        }
         unsaved(&self.layout, &self.base, &self.content)
     }
 }

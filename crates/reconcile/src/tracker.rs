@@ -10,7 +10,7 @@ use bft_json_crdt::json_crdt::{JsonCrdt, SignError};
 use bft_json_crdt::{AuthorId, BaseCrdt, Change, Digest, JsonValue};
 
 use crate::batch::{tracked_version, version_of};
-use crate::conflicts::path_of;
+use crate::conflicts::{Conflict, conflicts, path_of};
 use crate::diff::Edit;
 use crate::layout::{Layout, VERSION};
 use crate::mapping::Mode;
@@ -29,6 +29,8 @@ pub struct Tracker {
     before: Option<Before>,
     /// The document at its heads, as it is read.
     reading: Option<(Vec<Digest>, Arc<Reading>)>,
+    /// What is open at its heads.
+    open: Option<(Vec<Digest>, Arc<[Conflict]>)>,
     /// The newest version of several heads.
     newest: Option<(Vec<Digest>, Option<i64>)>,
     /// What saves write that others have announced.
@@ -124,10 +126,24 @@ impl Tracker {
         let was = author.and_then(|author| self.content_at(base, &tracked, author).ok());
         let was = was.unwrap_or_else(|| Arc::new(JsonValue::Object(Default::default())));
         let layout = Layout::in_content(&was).unwrap_or_default();
-        let content = read(&layout, &was, &base.content());
+        // Where the source has seen everything, it is what the source has seen.
+        let is_equal = !tracked.is_empty() && heads == tracked;
+        let content = if is_equal { Arc::clone(&was) } else { read(&layout, &was, &base.content()) };
         let reading = Arc::new(Reading { layout, tracked, base: was, content });
         self.reading = Some((heads, Arc::clone(&reading)));
         reading
+    }
+
+    /// As [`conflicts`]. O(1) until the document changes.
+    #[must_use]
+    pub fn conflicts(&mut self, base: &BaseCrdt<JsonCrdt>) -> Arc<[Conflict]> {
+        let heads = base.heads();
+        if let Some((_, open)) = self.open.as_ref().filter(|(known, _)| *known == heads) {
+            return Arc::clone(open);
+        }
+        let open: Arc<[Conflict]> = conflicts(base).into();
+        self.open = Some((heads, Arc::clone(&open)));
+        open
     }
 
     /// Returns the version of the rows that a document has followed: the newest, of several batches on one base. Cost as

@@ -1,6 +1,7 @@
 //! What a node notes for itself beside its documents, in one SQLite file.
 //!
-//! Writes are transactions with a full sync: what was noted survives the loss of power.
+//! Writes are transactions with a full sync: what was noted survives the loss of power. What is only to be durable soon waits
+//! in the write-ahead log for the next sync.
 
 use std::{
     error::Error,
@@ -50,24 +51,15 @@ impl NoteStore for SqliteNotes {
     }
 
     fn put(&self, notes: Vec<Note>) -> Result<(), NoteError> {
+        write(&mut lock(&self.writer), &notes).map_err(|error| self.at(error))
+    }
+
+    fn put_soon(&self, notes: Vec<Note>) -> Result<(), NoteError> {
         let mut writer = lock(&self.writer);
-        let written = || {
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for Note { source, kind, key, content } in &notes {
-                let kind = *kind as u8;
-                match content {
-                    Some(content) => transaction
-                        .prepare_cached("INSERT OR REPLACE INTO note (source, kind, key, content) VALUES (?1, ?2, ?3, ?4)")?
-                        .execute(params![source, kind, key, content])?,
-                    None => transaction
-                        .prepare_cached("DELETE FROM note WHERE source = ?1 AND kind = ?2 AND key = ?3")?
-                        .execute(params![source, kind, key])?,
-                };
-            }
-            transaction.commit()
-        };
-        let mut written = written;
-        written().map_err(|error| self.at(error))
+        let relaxed = writer.pragma_update(None, "synchronous", "NORMAL");
+        let written = relaxed.and_then(|()| write(&mut writer, &notes));
+        let restored = writer.pragma_update(None, "synchronous", "FULL");
+        written.and(restored).map_err(|error| self.at(error))
     }
 
     fn list(
@@ -90,6 +82,24 @@ impl NoteStore for SqliteNotes {
         };
         read().map_err(|error| self.at(error))
     }
+}
+
+fn write(writer: &mut Connection, notes: &[Note]) -> rusqlite::Result<()> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for Note { source, kind, key, content } in notes {
+        let kind = *kind as u8;
+        match content {
+            Some(content) => transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO note (source, kind, key, content) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![source, kind, key, content])?,
+            None => transaction
+                .prepare_cached("DELETE FROM note WHERE source = ?1 AND kind = ?2 AND key = ?3")?
+                .execute(params![source, kind, key])?,
+        };
+    }
+    transaction.commit()
 }
 
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
@@ -137,5 +147,22 @@ mod tests {
         assert_eq!(list(None, 9), ["a", "c"]);
         assert_eq!(list(Some("a"), 9), ["c"]);
         assert_eq!(list(None, 1), ["a"]);
+    }
+
+    #[test]
+    fn what_is_durable_soon_is_there_at_once_and_what_follows_is_synced_as_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = SqliteNotes::open(dir.path()).unwrap();
+        let level = || -> i64 {
+            lock(&notes.writer).pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
+        };
+        let full = level();
+        notes.put_soon(vec![note("s", "a", Some("soon"))]).unwrap();
+        assert_eq!(notes.get("s", NoteKind::Ref, "a").unwrap().as_deref(), Some(&b"soon"[..]));
+        assert_eq!((full, level()), (2, 2));
+        // Also where it cannot be written.
+        lock(&notes.writer).execute_batch("PRAGMA query_only = ON").unwrap();
+        notes.put_soon(vec![note("s", "a", None)]).unwrap_err();
+        assert_eq!(level(), 2);
     }
 }

@@ -17,7 +17,7 @@ use bft_json_crdt::{AuthorId, BaseCrdt, DocumentId, Keypair};
 use gangline_doc::{Authored, EditFailed};
 use gangline_reconcile::{
     Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows,
-    Shape, Source, SourceError, conflicts,
+    Shape, Source, SourceError,
 };
 use tokio::sync::Notify;
 
@@ -111,7 +111,7 @@ pub(crate) struct Followed {
     /// What was signed.
     pub(crate) reconciled: Reconciled,
     /// What is open now.
-    pub(crate) conflicts: Vec<Conflict>,
+    pub(crate) conflicts: Arc<[Conflict]>,
     /// Rows that a document cannot have.
     pub(crate) bad: Vec<gangline_reconcile::BadRow>,
     /// Whether rows had changed while their version stood still.
@@ -344,13 +344,13 @@ impl SourceRuntime {
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
-    ) -> Result<Rows, FollowFailed> {
+    ) -> Result<Arc<Rows>, FollowFailed> {
         let (name, _) = self.document_of(root);
         let until = clock::now_ms() + OTHERS_MS;
         let mut durable = document.durable.clone();
         loop {
             durable.mark_unchanged();
-            let rows = self.read(root).await?;
+            let rows = Arc::new(self.read(root).await?);
             if !document.has_others() {
                 return Ok(rows);
             }
@@ -383,17 +383,17 @@ impl SourceRuntime {
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
-        mut rows: Rows,
+        mut rows: Arc<Rows>,
         actor: Option<&str>,
         accepted: Option<u64>,
-    ) -> Result<(Followed, Rows), FollowFailed> {
-        let mut followed = self.sign_over(document, root, rows.clone(), actor, accepted).await;
+    ) -> Result<(Followed, Arc<Rows>), FollowFailed> {
+        let mut followed = self.sign_over(document, root, &rows, actor, accepted).await;
         while let Err(FollowFailed::Reconcile(ReconcileError::Older { .. })) = &followed {
-            let now = self.read(root).await?;
+            let now = Arc::new(self.read(root).await?);
             if now.version <= rows.version {
                 break;
             }
-            followed = self.sign_over(document, root, now.clone(), actor, accepted).await;
+            followed = self.sign_over(document, root, &now, actor, accepted).await;
             rows = now;
         }
         self.remember_hold(root, &followed);
@@ -407,15 +407,16 @@ impl SourceRuntime {
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
-        rows: Rows,
+        rows: &Arc<Rows>,
         actor: Option<&str>,
         accepted: Option<u64>,
     ) -> Result<Followed, FollowFailed> {
         let (name, _) = self.document_of(root);
         let (this, replica, key) = (Arc::clone(self), document.replica.clone(), root.to_owned());
-        let views = Arc::clone(&document.views);
-        let (rows, authored, open, from, version_stood_still) = blocking(move || {
-            if accepted.is_none() && this.is_restored(&key, &rows)? {
+        let (views, seen) = (Arc::clone(&document.views), Arc::clone(rows));
+        let (digest, authored, open, from, version_stood_still) = blocking(move || {
+            let (rows, digest) = (&*seen, seen.digest());
+            if accepted.is_none() && this.is_restored(&key, digest)? {
                 return Err(FollowFailed::Restored);
             }
             let mut from = None;
@@ -423,15 +424,17 @@ impl SourceRuntime {
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
                 let reconciled = views.track(base, |tracker| {
                     from = tracker.version(base);
-                    tracker.follow(base, source, &rows, accepted.is_some())
+                    tracker.follow(base, source, rows, accepted.is_some())
                 })?;
                 views.set_equal_at(reconciled.heads.clone());
                 let changes = reconciled.changes.clone();
                 Ok::<_, ReconcileError>((reconciled, changes))
             });
             let open = match &authored {
-                Ok(authored) if !authored.changes.is_empty() => replica.read(conflicts).0,
-                Ok(_) | Err(_) => Vec::new(),
+                Ok(authored) if !authored.changes.is_empty() => {
+                    replica.read(|base| views.track(base, |tracker| tracker.conflicts(base))).0
+                }
+                Ok(_) | Err(_) => Arc::default(),
             };
             let last = authored.as_ref().ok().and_then(|authored| authored.result.changes.last().cloned());
             // Most batches have a version of their own.
@@ -441,7 +444,7 @@ impl SourceRuntime {
                 let notice = replica.read(|base| views.notice(base, &last)).0;
                 notice.is_some_and(|notice| notice.version_stood_still)
             });
-            Ok((rows, authored, open, from, stood_still))
+            Ok((digest, authored, open, from, stood_still))
         })
         .await??;
         let Authored { result: reconciled, ticket, .. } = authored.map_err(FollowFailed::of)?;
@@ -457,7 +460,7 @@ impl SourceRuntime {
             bad: rows.bad.clone(),
             version_stood_still,
         };
-        self.note_followed(document.id, root, &rows, &followed, (actor, accepted)).await?;
+        self.note_followed(document.id, root, digest, &followed, (actor, accepted)).await?;
         Ok(followed)
     }
 
@@ -480,7 +483,7 @@ impl SourceRuntime {
                 })
             };
             let ((planned, is_older), _) = replica.read(plan);
-            let hold = match this.is_restored(&key, &rows)? {
+            let hold = match this.is_restored(&key, rows.digest())? {
                 true => Some(Hold::Restored),
                 false => is_older.then_some(Hold::Older),
             };

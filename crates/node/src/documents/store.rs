@@ -106,6 +106,10 @@ impl NoteStore for DiskDocuments {
         self.notes.put(notes)
     }
 
+    fn put_soon(&self, notes: Vec<Note>) -> Result<(), NoteError> {
+        self.notes.put_soon(notes)
+    }
+
     fn list(
         &self,
         source: &str,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, BaseCrdt, Change, Digest, JsonValue};
-use gangline_reconcile::{Conflict, Layout, Notice, Tracker, Unsaved, conflicts};
+use gangline_reconcile::{Conflict, Layout, Notice, Tracker, Unsaved};
 
 type Told = (Digest, Vec<Digest>, Option<Arc<Notice>>);
 
@@ -34,7 +34,7 @@ pub(crate) struct Shown {
     pub(crate) tracked: Vec<Digest>,
     pub(crate) version: Option<i64>,
     pub(crate) unsaved: Vec<Unsaved>,
-    pub(crate) conflicts: Vec<Conflict>,
+    pub(crate) conflicts: Arc<[Conflict]>,
 }
 
 impl Views {
@@ -98,7 +98,7 @@ impl Shown {
             tracked: reading.tracked.clone(),
             version: reading.version(),
             unsaved: reading.unsaved(),
-            conflicts: conflicts(base),
+            conflicts: tracker.conflicts(base),
         }
     }
 

@@ -387,7 +387,8 @@ async fn what_a_node_has_signed_itself_it_takes_for_nobody_elses_word() {
         let source = Source { keypair: &keypair, shape: &feed.source.shape, document: "note:1" };
         save_mark(base, source, &base.heads(), None).unwrap()
     });
-    document.replica.apply(clock::now_ms(), OriginId(1), signed.0).unwrap();
+    let (batch, _ticket) = document.replica.apply(clock::now_ms(), OriginId(1), signed.0).unwrap();
+    assert_eq!(batch.applied.len(), 1);
     let (word, _) = heard(&Arc::downgrade(&document), &feed.source, cursor).unwrap();
     assert_eq!((word, document.has_others()), (Some(Word::Followed), true));
     drop(guest);

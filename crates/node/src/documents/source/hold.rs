@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use gangline_reconcile::{Continuity, NoteKind, OutboxPosition, ReconcileError, Rows};
+use gangline_reconcile::{Continuity, NoteKind, OutboxPosition, ReconcileError, RowsDigest};
 use serde::{Deserialize, Serialize};
 
 use super::notes::RefNote;
@@ -128,9 +128,9 @@ impl SourceRuntime {
     }
 
     /// Whether rows come from a backup that nobody has accepted for this document. May block.
-    pub(super) fn is_restored(&self, root: &str, rows: &Rows) -> Result<bool, FollowFailed> {
+    pub(super) fn is_restored(&self, root: &str, rows: RowsDigest) -> Result<bool, FollowFailed> {
         let Some(known) = self.ref_of(root)? else { return Ok(false) };
-        if known.digest == digest_text(rows.digest()) {
+        if known.digest == digest_text(rows) {
             return Ok(false);
         }
         if known.era < self.era()? {

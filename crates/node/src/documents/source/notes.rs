@@ -172,11 +172,11 @@ impl SourceRuntime {
         self: &Arc<Self>,
         document: DocumentId,
         root: &str,
-        rows: &Rows,
+        rows: RowsDigest,
         followed: &Followed,
         (actor, accepted): (Option<&str>, Option<u64>),
     ) -> Result<(), FollowFailed> {
-        let (digest, version) = (digest_text(rows.digest()), rows.version);
+        let (digest, version) = (digest_text(rows), followed.to);
         let reconciled = &followed.reconciled;
         let is_change = !reconciled.changes.is_empty();
         if is_change {
@@ -256,11 +256,15 @@ impl SourceRuntime {
         audits.into_iter().find(|audit| audit.digest.as_deref() == Some(&*digest))
     }
 
-    /// Notes that roots are to be run, so that a restart does not forget them. May block.
+    /// Notes that roots are to be run, so that a restart does not forget them: after a loss of power the feed names them
+    /// again, with all that is noted `also`. May block.
     pub(crate) fn mark(&self, roots: &[String], also: Vec<Note>) -> Result<(), FollowFailed> {
         let marks = roots.iter().map(|root| self.note(NoteKind::Mark, root, Some(&clock::now_ms())));
         let notes: Vec<Note> = marks.chain(also).collect();
-        if notes.is_empty() { Ok(()) } else { self.put(notes) }
+        if notes.is_empty() {
+            return Ok(());
+        }
+        self.store.put_soon(notes).map_err(|error| FollowFailed::Store(chain(&error)))
     }
 
     /// Roots that were to be run when the node stopped. May block.

@@ -8,7 +8,7 @@ use bft_json_crdt::{Change, Digest};
 use gangline_doc::EditFailed;
 use gangline_reconcile::{
     BadRow, Path, ReconcileError, Rows, SaveOutcome, SavePlan, SaveProblem, SaveRequest, Source, SourceError,
-    conflicts, is_announced, plan_save,
+    is_announced, plan_save,
 };
 
 use super::notes::{Audit, Intent, last_of};
@@ -98,19 +98,20 @@ impl SourceRuntime {
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
-        rows: &Rows,
+        rows: &Arc<Rows>,
     ) -> Result<Option<(SavePlan, Vec<Digest>)>, SaveFailed> {
         if rows.root.is_none() && rows.bad.iter().all(|bad| bad.list.is_some()) {
             return Err(SaveFailed::Deleted);
         }
         let (this, replica) = (Arc::clone(self), document.replica.clone());
-        let (root, rows, views) = (root.to_owned(), rows.clone(), Arc::clone(&document.views));
+        let (root, rows, views) = (root.to_owned(), Arc::clone(rows), Arc::clone(&document.views));
         let (followed, (name, _)) = (document.views.equal_at(), self.document_of(&root));
         let planned = blocking(move || {
             replica.attest(clock::now_ms(), |base| {
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
-                let (reading, is_twice) = views.track(base, |tracker| {
-                    (tracker.reading(base), tracker.is_saved_elsewhere(base, source, &rows))
+                let (reading, open, is_twice) = views.track(base, |tracker| {
+                    let is_twice = tracker.is_saved_elsewhere(base, source, &rows);
+                    (tracker.reading(base), tracker.conflicts(base), is_twice)
                 });
                 if reading.tracked != followed || is_twice {
                     return Ok((None, false));
@@ -118,7 +119,7 @@ impl SourceRuntime {
                 if reading.layout.is_deleted(&reading.content) {
                     return Err(SaveFailed::Deleted);
                 }
-                let plan = plan_save(&this.shape, &root, &rows, &reading, &conflicts(base));
+                let plan = plan_save(&this.shape, &root, &rows, &reading, &open);
                 let writes = !plan.writes.is_empty();
                 // One that came to nothing holds for the next.
                 Ok((Some((plan, base.heads())), writes && !is_announced(base)))
@@ -143,14 +144,14 @@ impl SourceRuntime {
         root: &str,
         actor: Option<&str>,
         (plan, heads): (SavePlan, Vec<Digest>),
-        rows: &Rows,
-    ) -> Result<Result<Saved, Rows>, SaveFailed> {
+        rows: &Arc<Rows>,
+    ) -> Result<Result<Saved, Arc<Rows>>, SaveFailed> {
         let save_id = fresh_id();
         let intent = Intent::new(save_id.clone(), &heads, rows.version, &plan.writes);
         let request = SaveRequest {
             root: root.to_owned(),
             save_id: save_id.clone(),
-            expected: rows.clone(),
+            expected: Rows::clone(rows),
             writes: plan.writes,
         };
         let (this, key) = (Arc::clone(self), root.to_owned());
@@ -166,7 +167,7 @@ impl SourceRuntime {
         .await??;
         let after = match outcome {
             Ok(SaveOutcome::Saved(after)) => after,
-            Ok(SaveOutcome::Moved(now)) => return Ok(Err(now)),
+            Ok(SaveOutcome::Moved(now)) => return Ok(Err(Arc::new(now))),
             Ok(SaveOutcome::Refused(bad)) => return Err(SaveFailed::Refused(bad)),
             Err(SourceError::Unknown { .. }) => return Err(SaveFailed::Unknown),
             Err(error) => return Err(FollowFailed::Source(error).into()),
@@ -222,7 +223,7 @@ impl SourceRuntime {
             this.put_intent(&key, None, Some(note))
         })
         .await??;
-        self.take_over(document, root, after.clone(), actor, Some(era)).await.map(drop)
+        self.take_over(document, root, Arc::new(after.clone()), actor, Some(era)).await.map(drop)
     }
 
     /// Finds out what became of a save during which this node was killed, or whose answer was lost.

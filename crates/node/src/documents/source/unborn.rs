@@ -22,7 +22,7 @@ impl SourceRuntime {
             let empty = BaseCrdt::<JsonCrdt>::of_source(&this.keypair, &this.author(), &name);
             let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
             let planned = plan(&empty, source, &rows, false)?;
-            let hold = this.is_restored(&root, &rows)?.then_some(Hold::Restored);
+            let hold = this.is_restored(&root, rows.digest())?.then_some(Hold::Restored);
             Ok((planned, rows, hold))
         };
         blocking(work).await?
