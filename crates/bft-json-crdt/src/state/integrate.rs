@@ -538,7 +538,7 @@ impl State {
         let map_state = self.nodes.map_mut(map);
         if let Some(state) = map_state.entry_mut(entry) {
             state.touch(touch, same_branch);
-            map_state.note_touches(entry);
+            map_state.note_touches(history, entry);
         }
         work.note(|| Undo::Touch { map, entry });
     }

@@ -434,3 +434,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
