@@ -241,3 +241,29 @@ fn a_removal_that_lost_is_listed_until_something_has_seen_it() {
     assert_eq!(base.disputes(), []);
     assert!(base.doc.at("jobs").unwrap().at("j2").is_none());
 }
+
+#[test]
+fn many_disputes_in_a_list_are_found_at_once() {
+    let mut base = open(&alice());
+    base.transact(&alice(), |doc| {
+        doc.put("rows", json!([])).keep()?;
+        let rows = doc.at("rows").unwrap().as_list().unwrap();
+        (0..20_000).try_for_each(|n| rows.push(n).keep())
+    })
+    .unwrap();
+    let beginning = log_of(&base);
+    for n in [2, 3] {
+        let key = Keypair::from_seed(&[n; 32]);
+        let mut other = open(&key);
+        assert!(other.apply_changes(beginning.clone()).states.iter().all(OpState::is_applied));
+        let changes = other.transact(&key, |doc| {
+            let rows = doc.at("rows").unwrap().as_list().unwrap();
+            (0..20_000).try_for_each(|at| rows[at].set(i64::from(n)).keep())
+        });
+        assert!(base.apply_changes(changes.unwrap()).states.iter().all(OpState::is_applied));
+    }
+    // To hash the rows' change for each would be 400 million hashes.
+    let disputes = base.disputes();
+    assert_eq!(disputes.len(), 20_000);
+    assert!(disputes.iter().all(|dispute| dispute.hidden.len() == 1));
+}

@@ -31,14 +31,14 @@ impl State {
     /// All places where edits met, ascending by path. Elements that a list lost are not among them.
     pub(crate) fn disputes(&self) -> Vec<Dispute> {
         let mut keys: BTreeSet<(NodeIx, &str)> = BTreeSet::new();
-        let mut found = Vec::new();
+        let (mut found, mut known) = (Vec::new(), KnownIds::unbounded());
         for (number, node) in self.nodes.iter() {
             match self.types.def(node.ty) {
                 TypeDef::Register { .. } if self.nodes.writes(number).nth(1).is_some() => {
                     // Those in maps are looked at together with the other entries of their key.
                     match self.entry_key(number) {
                         Some(key) => keys.extend([(node.parent, key)]),
-                        None => found.extend(self.register_dispute(number)),
+                        None => found.extend(self.register_dispute(number, &mut known)),
                     }
                 }
                 TypeDef::Map(_) => {
@@ -53,7 +53,7 @@ impl State {
                 | TypeDef::Place => {}
             }
         }
-        found.extend(keys.into_iter().filter_map(|(map, key)| self.entry_dispute(map, key)));
+        found.extend(keys.into_iter().filter_map(|(map, key)| self.entry_dispute(map, key, &mut known)));
         found.sort_by_cached_key(|dispute| sorted_by(&dispute.path));
         found
     }
@@ -69,7 +69,7 @@ impl State {
         self.nodes.map(current.parent).entry(current.slot).map(|entry| &*entry.key)
     }
 
-    fn register_dispute(&self, node: NodeIx) -> Option<Dispute> {
+    fn register_dispute(&self, node: NodeIx, known: &mut KnownIds) -> Option<Dispute> {
         if !self.is_shown(node) {
             return None;
         }
@@ -77,7 +77,7 @@ impl State {
         let mut values: Vec<Conflict> =
             writes.map(|write| self.conflict(write.made, write.rank, self.value_of(node, write))).collect();
         let hidden = values.split_off(1);
-        let (path, _) = self.path_of(node, &mut KnownIds::default());
+        let (path, _) = self.path_of(node, known);
         Some(Dispute { path, shown: values.pop(), hidden, removals: Vec::new() })
     }
 
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// What is disputed about the entry of a key itself.
-    fn entry_dispute(&self, map: NodeIx, key: &str) -> Option<Dispute> {
+    fn entry_dispute(&self, map: NodeIx, key: &str, known: &mut KnownIds) -> Option<Dispute> {
         if !self.is_shown(map) {
             return None;
         }
@@ -100,7 +100,7 @@ impl State {
             Some(write) => self.conflict(write.made, write.rank, self.value_of(node, write)),
             None => self.conflict(made, rank, self.view(node)),
         });
-        let (mut path, _) = self.path_of(map, &mut KnownIds::default());
+        let (mut path, _) = self.path_of(map, known);
         path.push(PathSegment::Key(key.to_owned()));
         Some(Dispute { path, shown, hidden, removals })
     }
