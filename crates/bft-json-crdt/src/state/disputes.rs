@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::change::Digest;
 use crate::op::Rank;
 use crate::schema::TypeDef;
 use crate::state::State;
@@ -38,7 +39,10 @@ impl State {
                     // Those in maps are looked at together with the other entries of their key.
                     match self.entry_key(number) {
                         Some(key) => keys.extend([(node.parent, key)]),
-                        None => found.extend(self.register_dispute(number, &mut known)),
+                        None => {
+                            let dispute = self.register_dispute(number, &mut known);
+                            found.extend(dispute.map(|dispute| (dispute, number)));
+                        }
                     }
                 }
                 TypeDef::Map(_) => {
@@ -53,9 +57,25 @@ impl State {
                 | TypeDef::Place => {}
             }
         }
-        found.extend(keys.into_iter().filter_map(|(map, key)| self.entry_dispute(map, key, &mut known)));
-        found.sort_by_cached_key(|dispute| sorted_by(&dispute.path));
-        found
+        for (map, key) in keys {
+            found.extend(self.entry_dispute(map, key, &mut known).map(|dispute| (dispute, map)));
+        }
+        found.sort_by_cached_key(|(dispute, node)| (sorted_by(&dispute.path), self.elements_above(*node)));
+        found.into_iter().map(|(dispute, _)| dispute).collect()
+    }
+
+    /// The changes that made the list elements which a node lies in: two whose author signed them apart can have one id.
+    fn elements_above(&self, mut node: NodeIx) -> Vec<Digest> {
+        let mut changes = Vec::new();
+        while node != ROOT_NODE {
+            let current = self.nodes.node(node);
+            if matches!(self.types.def(self.nodes.node(current.parent).ty), TypeDef::List(_)) {
+                changes.extend(current.made.map(|made| self.history.digest(made.change)));
+            }
+            node = current.parent;
+        }
+        changes.reverse();
+        changes
     }
 
     /// The key of a node that is an entry of a map.
