@@ -268,10 +268,20 @@ impl State {
         self.history.settle(ix, &change, standing);
         for LocalOp { place, op, .. } in ops.iter().filter(|_| is_late) {
             let made = Made { change: ix, place: *place };
-            if let OpKind::Remove { target, key } = &op.kind {
-                changed |= self.settle_removal(made, target, key);
-            } else if let OpKind::Move { .. } = &op.kind {
-                self.settle_move(made);
+            match &op.kind {
+                OpKind::Remove { target, key } => changed |= self.settle_removal(made, target, key),
+                OpKind::Move { .. } => changed |= self.settle_move(made),
+                OpKind::Cut { target, ranges } if !self.history.is_without_forks() => {
+                    self.settle_cut(made, target, ranges);
+                }
+                OpKind::Cut { .. }
+                | OpKind::Set { .. }
+                | OpKind::Insert { .. }
+                | OpKind::Delete { .. }
+                | OpKind::Put { .. }
+                | OpKind::Add { .. }
+                | OpKind::Text { .. }
+                | OpKind::Source { .. } => {}
             }
         }
         if changed {
