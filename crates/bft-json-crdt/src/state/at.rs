@@ -44,6 +44,9 @@ pub enum CatchUpError {
     /// This replica has what the heads have not seen. It cannot go back: begin with one of its past.
     #[error("change {0} is not in the past of the heads")]
     Ahead(Digest),
+    /// Changes wait in this replica's causal queue. What comes would let them in, and nobody would be told of them.
+    #[error("changes wait in the causal queue")]
+    Waiting,
     /// They are replicas of two documents.
     #[error("the replicas are of two documents")]
     OtherDocument,
@@ -92,6 +95,9 @@ impl State {
 
     fn go_to(&mut self, from: &Self, heads: &[ChangeIx]) -> Result<(), CatchUpError> {
         let past = from.history.past_of(heads);
+        if !self.queue.is_empty() {
+            return Err(CatchUpError::Waiting);
+        }
         let is_seen =
             |head: &Digest| from.history.find(head).is_some_and(|head| from.history.is_within(&past, head));
         if let Some(ahead) = self.history.heads().into_iter().find(|head| !is_seen(head)) {
