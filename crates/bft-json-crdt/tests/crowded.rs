@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test panics")]
 
 use bft_json_crdt::json_crdt::{
-    BaseCrdt, Change, CrdtNode, DocumentId, EditError, JsonValue, OpState, SignError, add_crdt_fields,
+    BaseCrdt, Change, CrdtNode, DocumentId, EditError, JsonCrdt, JsonValue, OpState, SignError,
+    add_crdt_fields,
 };
 use bft_json_crdt::keypair::Keypair;
 use bft_json_crdt::limits::CHANGE_DEPS_MAX;
@@ -182,6 +183,33 @@ fn what_takes_away_more_than_it_can_have_seen_is_refused_until_its_author_has_jo
     remove(&mut alice).unwrap();
     assert!(alice.doc.parts.get("b").is_none());
     assert_eq!(view(&alice.at(&alice.heads()).unwrap()), view(&alice));
+}
+
+#[test]
+fn an_edit_that_shows_when_it_is_made_shows_when_it_is_signed() {
+    let document = |key: &Keypair| BaseCrdt::<JsonCrdt>::with_document(key, DocumentId([7; 32]));
+    let mut alice = document(&key(1));
+    for n in 0..64 {
+        let mut side = document(&key(100 + n));
+        let put = side.transact(&key(100 + n), |doc| doc.put("many", n.to_string()).keep()).unwrap();
+        assert!(alice.apply_changes(put).states.iter().all(OpState::is_applied));
+    }
+    // One more, who has signed more than the others.
+    let mut side = document(&key(2));
+    for content in [json!(1), json!(2), json!({})] {
+        let put = side.transact(&key(2), |doc| doc.put("one", content).keep()).unwrap();
+        assert!(alice.apply_changes(put).states.iter().all(OpState::is_applied));
+    }
+    // It takes away from 64, and puts what names nothing and shows as the newest.
+    let edit = |doc: &JsonCrdt| {
+        doc.as_map().unwrap().remove("many").keep()?;
+        doc.put("one", json!([])).keep()
+    };
+    assert_eq!(alice.transact(&key(1), edit).unwrap_err(), SignError::TooManyHeads);
+    alice.save_mark(&key(1)).unwrap();
+    alice.transact(&key(1), edit).unwrap();
+    assert_eq!(alice.doc.view().to_string(), r#"{"one":[]}"#);
+    assert_eq!(alice.at(&alice.heads()).unwrap().doc.view(), alice.doc.view());
 }
 
 proptest! {
