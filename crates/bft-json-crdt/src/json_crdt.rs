@@ -233,14 +233,16 @@ impl<T: CrdtNode> BaseCrdt<T> {
     }
 
     /// Returns what changed in the view since the last call, to be applied one after the other to what the view
-    /// was then. None before [`Self::watch`]. Of very many changes, one patch that sets the whole document.
+    /// was then. None before [`Self::watch`]. Of very many changes, by their number or their bytes, one patch that sets the
+    /// whole document.
     pub fn take_patches(&mut self) -> Vec<Patch> {
         self.shared.lock().take_patches()
     }
 
     /// Returns the view of the whole document, as [`CrdtNode::view`] shows it. The replica keeps it and brings it up to
     /// date when it is asked for again: O(what changed since) as long as nobody else holds what was returned before, and
-    /// O(document) the first time. It takes up a view's memory beside the document's.
+    /// O(document) the first time and where that is less. It takes up a view's memory beside the document's, and no more
+    /// than that again for what has changed.
     pub fn content(&self) -> Arc<JsonValue> {
         self.shared.lock().content()
     }

@@ -25,3 +25,5 @@ pub const CAUSAL_QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const CAUSAL_QUEUE_AUTHOR_BYTES_MAX: usize = 32 << 20;
 /// Most patches that wait to be taken; with more, the whole document is to be read again.
 pub const PATCHES_MAX: usize = 65_536;
+/// Most bytes of patches that wait to be taken; with more, the whole document is to be read again.
+pub const PATCHES_BYTES_MAX: usize = 16 << 20;

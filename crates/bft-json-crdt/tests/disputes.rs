@@ -241,3 +241,69 @@ fn a_removal_that_lost_is_listed_until_something_has_seen_it() {
     assert_eq!(base.disputes(), []);
     assert!(base.doc.at("jobs").unwrap().at("j2").is_none());
 }
+
+#[test]
+fn many_disputes_in_a_list_are_found_at_once() {
+    let mut base = open(&alice());
+    base.transact(&alice(), |doc| {
+        doc.put("rows", json!([])).keep()?;
+        let rows = doc.at("rows").unwrap().as_list().unwrap();
+        (0..20_000).try_for_each(|n| rows.push(n).keep())
+    })
+    .unwrap();
+    let beginning = log_of(&base);
+    for n in [2, 3] {
+        let key = Keypair::from_seed(&[n; 32]);
+        let mut other = open(&key);
+        assert!(other.apply_changes(beginning.clone()).states.iter().all(OpState::is_applied));
+        let changes = other.transact(&key, |doc| {
+            let rows = doc.at("rows").unwrap().as_list().unwrap();
+            (0..20_000).try_for_each(|at| rows[at].set(i64::from(n)).keep())
+        });
+        assert!(base.apply_changes(changes.unwrap()).states.iter().all(OpState::is_applied));
+    }
+    // To hash the rows' change for each would be 400 million hashes.
+    let disputes = base.disputes();
+    assert_eq!(disputes.len(), 20_000);
+    assert!(disputes.iter().all(|dispute| dispute.hidden.len() == 1));
+}
+
+#[test]
+fn disputes_in_two_elements_of_one_id_are_told_in_one_order() {
+    let mut beginning = open(&alice());
+    beginning.transact(&alice(), |doc| doc.put("rows", json!([])).keep()).unwrap();
+    let beginning = log_of(&beginning);
+    let heard = |key: &Keypair, changes: &[&[Change]]| {
+        let mut base = open(key);
+        for changes in changes {
+            assert!(base.apply_changes(changes.to_vec()).states.iter().all(OpState::is_applied));
+        }
+        base
+    };
+    // One key adds a row on two sides: one op with one number in two changes, hence one id.
+    let mallory = Keypair::from_seed(&[66; 32]);
+    let sides = [false, true].map(|more| {
+        let mut base = heard(&mallory, &[&beginning]);
+        let row = base.transact(&mallory, |doc| {
+            doc.at("rows").unwrap().as_list().unwrap().push("row").keep()?;
+            if more { doc.put("more", 1).keep() } else { Ok(()) }
+        });
+        let row = row.unwrap();
+        // Two people set the row of this side, neither having seen the other.
+        let sets = [10, 20].map(|n| {
+            let key = Keypair::from_seed(&[n + u8::from(more); 32]);
+            let mut base = heard(&key, &[&beginning, &row]);
+            let set = |doc: &JsonCrdt| {
+                doc.at("rows").unwrap().as_list().unwrap()[0].set(format!("{n} {more}")).keep()
+            };
+            base.transact(&key, set).unwrap()
+        });
+        [row, sets.concat()].concat()
+    });
+    let bob = Keypair::from_seed(&[2; 32]);
+    let one = heard(&bob, &[&beginning, &sides[0], &sides[1]]).disputes();
+    let other = heard(&bob, &[&beginning, &sides[1], &sides[0]]).disputes();
+    assert_eq!((one.len(), path(&one[0]), path(&one[1])), (2, "rows.-".to_owned(), "rows.-".to_owned()));
+    assert_eq!(one[0].path, one[1].path);
+    assert_eq!(one, other);
+}

@@ -8,7 +8,9 @@ mod workflow;
 use std::collections::BTreeSet;
 
 use bft_json_crdt::Digest;
-use bft_json_crdt::json_crdt::{CatchUpError, Change, CrdtNode, HistoryEntry, Rank, SignError, UnknownHead};
+use bft_json_crdt::json_crdt::{
+    CatchUpError, Change, CrdtNode, HistoryEntry, OpState, Rank, SignError, UnknownHead,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
@@ -126,4 +128,23 @@ fn a_node_tells_who_edited_it_and_what() {
     assert_eq!(alice.history(0, 10).len(), 4);
     assert_eq!(alice.history(1, 1)[0].digest, renamed[0].digest());
     assert_eq!(job.name.history()[1].edits[0].value, Some("ship".into()));
+}
+
+#[test]
+fn a_replica_where_something_waits_takes_in_nothing_that_nobody_would_hear_of() {
+    let mut alice = open(1);
+    let changes = ["a", "b"].map(|key_of| {
+        alice.transact(&key(1), |doc| doc.jobs.put(key_of, json!({"name": "d"})).keep()).unwrap().remove(0)
+    });
+    let mut bob = open(2);
+    let states = bob.apply_changes(vec![changes[1].clone()]).states;
+    assert_eq!(states, [OpState::MissingCausalDependencies]);
+    assert_eq!(bob.catch_up(&alice, &[changes[0].digest()]), Err(CatchUpError::Waiting));
+    assert_eq!((bob.change_count(), bob.causal_queue_len()), (0, 1));
+    // It is told of what comes with what is delivered.
+    let batch = bob.apply_changes(vec![changes[0].clone()]);
+    assert_eq!((batch.applied.len(), bob.causal_queue_len()), (2, 0));
+    let third = alice.transact(&key(1), |doc| doc.jobs.remove("a").keep()).unwrap();
+    assert_eq!(bob.catch_up(&alice, &[third[0].digest()]), Ok(()));
+    assert_eq!(text(&bob), text(&alice));
 }

@@ -329,3 +329,28 @@ fn a_source_that_forks_before_it_declares_itself_is_ranked_alike_everywhere() {
     assert_eq!(first, show([&declaration, &above, &ours]));
     assert_eq!(first, show([&ours, &declaration, &above]));
 }
+
+#[test]
+fn the_content_that_is_kept_follows_a_move_that_signing_brings_to_the_front() {
+    let (mut database, mut person, _) = pair();
+    let shown =
+        |base: &Replica| base.doc.order.iter().map(|line| line.view().to_string()).collect::<String>();
+    let _ = person.content();
+    // The person moves the first line to the end; before it is signed, the source's move, which counts more, comes.
+    let ids: Vec<_> = (0..3).map(|at| person.doc.order.id_at(at).unwrap()).collect();
+    let moved = person.doc.order.move_after(ids[0], ids[2]);
+    let theirs = edit(&mut database, &source(), Rank::Above, |doc| {
+        doc.order.move_after(ids[0], ids[1]).keep().unwrap();
+    });
+    assert!(person.apply_changes(theirs).states.iter().all(OpState::is_applied));
+    assert_eq!(shown(&person), r#""y""x""z""#);
+    assert_eq!(*person.content(), CrdtNode::view(&person.doc));
+    person.watch();
+    let signed = moved.sign(&alice());
+    assert_eq!(person.apply(signed.clone()), OpState::Ok);
+    assert_eq!(shown(&person), r#""y""z""x""#, "it has seen the source's");
+    assert_eq!(*person.content(), CrdtNode::view(&person.doc));
+    assert!(!person.take_patches().is_empty());
+    assert!(database.apply(signed).is_applied());
+    assert_eq!(text(&database), text(&person));
+}

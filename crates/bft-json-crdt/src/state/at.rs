@@ -44,6 +44,9 @@ pub enum CatchUpError {
     /// This replica has what the heads have not seen. It cannot go back: begin with one of its past.
     #[error("change {0} is not in the past of the heads")]
     Ahead(Digest),
+    /// Changes wait in this replica's causal queue. What comes would let them in, and nobody would be told of them.
+    #[error("changes wait in the causal queue")]
+    Waiting,
     /// They are replicas of two documents.
     #[error("the replicas are of two documents")]
     OtherDocument,
@@ -76,8 +79,9 @@ impl State {
         }))
     }
 
-    /// Keeps a replica of the past for the next who asks for one.
-    pub(crate) fn keep_past(&mut self, kept: Box<Self>) {
+    /// Keeps a replica of the past for the next who asks for one, without a past that was asked of it.
+    pub(crate) fn keep_past(&mut self, mut kept: Box<Self>) {
+        kept.kept.forget();
         self.kept.0 = Some(kept);
     }
 
@@ -91,6 +95,9 @@ impl State {
     }
 
     fn go_to(&mut self, from: &Self, heads: &[ChangeIx]) -> Result<(), CatchUpError> {
+        if !self.queue.is_empty() {
+            return Err(CatchUpError::Waiting);
+        }
         let past = from.history.past_of(heads);
         let is_seen =
             |head: &Digest| from.history.find(head).is_some_and(|head| from.history.is_within(&past, head));
@@ -169,5 +176,35 @@ impl State {
         let mut state = Self::with_types(self.history.document, self.author_id, types, root);
         state.is_past = true;
         state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use super::*;
+    use crate::any_crdt::JsonCrdt;
+    use crate::change::DocumentId;
+    use crate::json_crdt::CrdtNode as _;
+    use crate::keypair::Keypair;
+    use crate::op::Rank;
+
+    #[test]
+    fn a_past_that_is_kept_keeps_none_itself() {
+        let key = Keypair::from_seed(&[1; 32]);
+        let mut state = State::new(DocumentId([1; 32]), key.author(), JsonCrdt::describe);
+        let mut heads = Vec::new();
+        for n in 0..3i64 {
+            state.begin(Rank::Edit);
+            state.edit_put(ROOT_NODE, "n", n.into()).unwrap();
+            heads.extend(state.commit(&key, false).unwrap().iter().map(|change| change.digest()));
+        }
+        let mut past = state.past_at(&heads[1..2]).unwrap();
+        let inner = past.past_at(&heads[..1]).unwrap();
+        past.keep_past(inner);
+        assert!(past.kept.0.is_some());
+        state.keep_past(past);
+        assert!(state.kept.0.as_ref().is_some_and(|kept| kept.kept.0.is_none()));
     }
 }

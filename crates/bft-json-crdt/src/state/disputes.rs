@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::change::Digest;
 use crate::op::Rank;
 use crate::schema::TypeDef;
 use crate::state::State;
@@ -31,14 +32,17 @@ impl State {
     /// All places where edits met, ascending by path. Elements that a list lost are not among them.
     pub(crate) fn disputes(&self) -> Vec<Dispute> {
         let mut keys: BTreeSet<(NodeIx, &str)> = BTreeSet::new();
-        let mut found = Vec::new();
+        let (mut found, mut known) = (Vec::new(), KnownIds::unbounded());
         for (number, node) in self.nodes.iter() {
             match self.types.def(node.ty) {
                 TypeDef::Register { .. } if self.nodes.writes(number).nth(1).is_some() => {
                     // Those in maps are looked at together with the other entries of their key.
                     match self.entry_key(number) {
                         Some(key) => keys.extend([(node.parent, key)]),
-                        None => found.extend(self.register_dispute(number)),
+                        None => {
+                            let dispute = self.register_dispute(number, &mut known);
+                            found.extend(dispute.map(|dispute| (dispute, number)));
+                        }
                     }
                 }
                 TypeDef::Map(_) => {
@@ -53,9 +57,25 @@ impl State {
                 | TypeDef::Place => {}
             }
         }
-        found.extend(keys.into_iter().filter_map(|(map, key)| self.entry_dispute(map, key)));
-        found.sort_by_cached_key(|dispute| sorted_by(&dispute.path));
-        found
+        for (map, key) in keys {
+            found.extend(self.entry_dispute(map, key, &mut known).map(|dispute| (dispute, map)));
+        }
+        found.sort_by_cached_key(|(dispute, node)| (sorted_by(&dispute.path), self.elements_above(*node)));
+        found.into_iter().map(|(dispute, _)| dispute).collect()
+    }
+
+    /// The changes that made the list elements which a node lies in: two whose author signed them apart can have one id.
+    fn elements_above(&self, mut node: NodeIx) -> Vec<Digest> {
+        let mut changes = Vec::new();
+        while node != ROOT_NODE {
+            let current = self.nodes.node(node);
+            if matches!(self.types.def(self.nodes.node(current.parent).ty), TypeDef::List(_)) {
+                changes.extend(current.made.map(|made| self.history.digest(made.change)));
+            }
+            node = current.parent;
+        }
+        changes.reverse();
+        changes
     }
 
     /// The key of a node that is an entry of a map.
@@ -69,7 +89,7 @@ impl State {
         self.nodes.map(current.parent).entry(current.slot).map(|entry| &*entry.key)
     }
 
-    fn register_dispute(&self, node: NodeIx) -> Option<Dispute> {
+    fn register_dispute(&self, node: NodeIx, known: &mut KnownIds) -> Option<Dispute> {
         if !self.is_shown(node) {
             return None;
         }
@@ -77,7 +97,7 @@ impl State {
         let mut values: Vec<Conflict> =
             writes.map(|write| self.conflict(write.made, write.rank, self.value_of(node, write))).collect();
         let hidden = values.split_off(1);
-        let (path, _) = self.path_of(node, &mut KnownIds::default());
+        let (path, _) = self.path_of(node, known);
         Some(Dispute { path, shown: values.pop(), hidden, removals: Vec::new() })
     }
 
@@ -86,7 +106,7 @@ impl State {
     }
 
     /// What is disputed about the entry of a key itself.
-    fn entry_dispute(&self, map: NodeIx, key: &str) -> Option<Dispute> {
+    fn entry_dispute(&self, map: NodeIx, key: &str, known: &mut KnownIds) -> Option<Dispute> {
         if !self.is_shown(map) {
             return None;
         }
@@ -100,7 +120,7 @@ impl State {
             Some(write) => self.conflict(write.made, write.rank, self.value_of(node, write)),
             None => self.conflict(made, rank, self.view(node)),
         });
-        let (mut path, _) = self.path_of(map, &mut KnownIds::default());
+        let (mut path, _) = self.path_of(map, known);
         path.push(PathSegment::Key(key.to_owned()));
         Some(Dispute { path, shown, hidden, removals })
     }

@@ -49,6 +49,7 @@ impl State {
         let node = state.node;
         work.note(|| Undo::Put { map, entry, made, dropped });
         self.touch(work, map, entry);
+        self.nodes.map_mut(map).note_put(&self.history, entry);
         for register in self.own_registers(node) {
             self.overwrite(work, register, overwrites);
         }
@@ -91,9 +92,9 @@ impl State {
                 touch.is_outranked = is_outranked;
                 !is_seen
             });
-            map_state.note_touches(entry);
             dropped.push((entry, gone));
         }
+        map_state.relist(history, key);
         work.note(|| Undo::Removal { made: removal, map, key: key.to_owned(), dropped, removals_before });
     }
 
@@ -134,8 +135,8 @@ impl State {
             let before = state.touches.len();
             state.touches.retain(|touch| !is_before(history, *touch, made));
             any |= state.touches.len() != before;
-            map.note_touches(entry);
         }
+        map.relist(history, key);
         any
     }
 
@@ -169,7 +170,7 @@ impl State {
                 {
                     state.touches.retain(|other| (other.change, other.rank) != (touch.change, touch.rank));
                     state.touches.push(Touch { is_outranked, ..touch });
-                    self.nodes.map_mut(map).note_touches(entry);
+                    self.nodes.map_mut(map).note_touches(&self.history, entry);
                 }
             }
         }

@@ -48,17 +48,35 @@ impl Few {
         self.insert(self.as_slice(many).len(), number, many);
     }
 
-    /// Takes a number out. A list that becomes short again stays in the table until it is empty.
+    /// Takes a number out.
     pub(crate) fn remove(&mut self, number: u32, many: &mut Many) {
-        if self.0 == number {
-            self.0 = NONE;
-        } else if self.0 != NONE
-            && let Some(list) = self.0.checked_sub(IN_TABLE).and_then(|at| many.0.get_mut(at as usize))
-        {
-            list.retain(|other| *other != number);
-            if list.is_empty() {
-                self.0 = NONE;
+        self.retain(|other| other != number, many);
+    }
+
+    /// Keeps some numbers. A list that becomes short again stays in the table until it is empty.
+    pub(crate) fn retain(&mut self, mut stays: impl FnMut(u32) -> bool, many: &mut Many) {
+        if self.0 == NONE {
+            return;
+        }
+        match self.0.checked_sub(IN_TABLE).and_then(|at| many.0.get_mut(at as usize)) {
+            Some(list) => {
+                list.retain(|number| stays(*number));
+                if list.is_empty() {
+                    self.0 = NONE;
+                }
             }
+            None if !stays(self.0) => self.0 = NONE,
+            None => {}
+        }
+    }
+
+    /// Puts a number that it holds before all others, and the first one in its place.
+    pub(crate) fn bring_first(&mut self, number: u32, many: &mut Many) {
+        let list = self.0.checked_sub(IN_TABLE).and_then(|at| many.0.get_mut(at as usize));
+        if let Some(list) = list
+            && let Some(at) = list.iter().position(|other| *other == number)
+        {
+            list.swap(0, at);
         }
     }
 }

@@ -23,17 +23,28 @@ pub(crate) struct ElementIds {
 }
 
 /// ElementIds of ops, by the changes that the ops are in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct KnownIds {
     /// The numbers that each op claims, from and to, by their places in the change.
     by_change: HashMap<ChangeIx, Vec<(u32, u32, OpId)>>,
     ops: usize,
+    /// More ops than these are forgotten.
+    max: usize,
 }
 
-/// More known ids than these are forgotten.
-const KNOWN_MAX: usize = 2 * CHANGE_OPS_MAX;
+impl Default for KnownIds {
+    fn default() -> Self {
+        Self { by_change: HashMap::new(), ops: 0, max: 2 * CHANGE_OPS_MAX }
+    }
+}
 
 impl KnownIds {
+    /// For one call that asks for many ids in no order of the changes: no change is hashed twice. It may grow with the
+    /// history.
+    pub(crate) fn unbounded() -> Self {
+        Self { max: usize::MAX, ..Self::default() }
+    }
+
     fn find(&self, made: Made) -> Option<OpId> {
         let ops = self.by_change.get(&made.change)?;
         let at = ops.partition_point(|(_, end, _)| *end <= made.place);
@@ -43,8 +54,8 @@ impl KnownIds {
 
     /// Adds the ids of ops that follow those that are known of their change, or replaces these.
     fn add(&mut self, change: ChangeIx, ops: Vec<(u32, u32, OpId)>) {
-        if self.ops + ops.len() > KNOWN_MAX {
-            *self = Self::default();
+        if self.ops + ops.len() > self.max {
+            (self.by_change, self.ops) = (HashMap::new(), 0);
         }
         self.ops += ops.len();
         let known = self.by_change.entry(change).or_default();

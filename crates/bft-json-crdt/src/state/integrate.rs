@@ -503,13 +503,14 @@ impl State {
         undo.iter().any(|step| matches!(step, Undo::Overwritten { writes, .. } if !writes.is_empty()))
     }
 
-    /// Drops the moves that became known between making and signing one.
-    pub(crate) fn settle_move(&mut self, made: Made) {
-        let Some((list, place, false)) = self.place_of(made) else { return };
+    /// Drops the moves that became known between making and signing one. Returns whether the element stands
+    /// elsewhere now.
+    pub(crate) fn settle_move(&mut self, made: Made) -> bool {
+        let Some((list, place, false)) = self.place_of(made) else { return false };
         let history = &self.history;
         // Of moves in one change the later ones have dropped the earlier ones as they were made.
         let saw = |earlier| earlier != made.change && has_seen(history, made.change, earlier);
-        self.nodes.list_mut(list).settle_move(place, saw, |a, b| move_order(history, a, b));
+        self.nodes.list_mut(list).settle_move(place, saw, |a, b| move_order(history, a, b))
     }
 
     /// Notes an edit in every map entry that the node lies in.
@@ -538,7 +539,7 @@ impl State {
         let map_state = self.nodes.map_mut(map);
         if let Some(state) = map_state.entry_mut(entry) {
             state.touch(touch, same_branch);
-            map_state.note_touches(entry);
+            map_state.note_touches(history, entry);
         }
         work.note(|| Undo::Touch { map, entry });
     }

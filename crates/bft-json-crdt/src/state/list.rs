@@ -301,18 +301,21 @@ impl List {
         self.take_out(place);
     }
 
-    /// Drops the moves that `saw` says the move at `place` has seen, once signing has fixed that.
+    /// Drops the moves that `saw` says the move at `place` has seen, once signing has fixed that. Returns whether
+    /// the element stands elsewhere now.
     pub(crate) fn settle_move(
         &mut self,
         place: ElementIx,
         saw: impl Fn(ChangeIx) -> bool,
         order: impl Fn(&Move, &Move) -> Ordering,
-    ) {
+    ) -> bool {
         let element = self.elements[place as usize].origin;
         if let Some(moves) = self.moves.get_mut(&element) {
             moves.retain(|other| other.place == place || !saw(other.made.change));
         }
+        let before = self.place_of(element);
         self.stand_at_last(element, order);
+        self.place_of(element) != before
     }
 
     /// Puts an element where the last of its moves says.

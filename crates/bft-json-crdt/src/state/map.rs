@@ -1,5 +1,6 @@
 //! Maps: the entries of each key, and the removals that decide which of them show.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::op::Rank;
 use crate::state::few::{Few, Many};
-use crate::state::history::{ChangeIx, Made};
+use crate::state::history::{ChangeIx, History, Made};
 use crate::state::nodes::NodeIx;
 
 /// An entry's number in its map's table.
@@ -25,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) puts: SmallVec<[(Made, Rank); 1]>,
     /// Puts and edits inside that no known removal had seen; without one that none outranks the entry is gone.
     pub(crate) touches: SmallVec<[Touch; 2]>,
+    /// Its key lists it as live.
+    is_listed: bool,
 }
 
 /// A put of an entry, or an edit inside it.
@@ -41,7 +44,7 @@ pub(crate) struct Touch {
 pub(crate) struct KeyState {
     /// All entries ever, in the order in which they were made here.
     entries: Few,
-    /// Those that are not gone.
+    /// Those that are not gone, the one that shows first.
     live: Few,
     removals: Option<Box<Removals>>,
 }
@@ -97,7 +100,8 @@ impl Map {
         self.entries.get(entry as usize)
     }
 
-    /// An entry to be changed; [`Self::note_touches`] must hear of changed touches.
+    /// An entry to be changed; [`Self::note_touches`] must hear of changed touches, [`Self::note_put`] of a new
+    /// put, and [`Self::relist`] of one that was taken back.
     pub(crate) fn entry_mut(&mut self, entry: EntryIx) -> Option<&mut Entry> {
         self.entries.get_mut(entry as usize)
     }
@@ -146,7 +150,7 @@ impl Map {
         all.iter().rev().filter_map(|entry| Some((*entry, self.entry(*entry)?)))
     }
 
-    /// The entries of a key that are not gone.
+    /// The entries of a key that are not gone, the one that it shows first.
     pub(crate) fn live<'a>(&'a self, key: &'a KeyState) -> &'a [EntryIx] {
         key.live.as_slice(&self.many)
     }
@@ -171,19 +175,60 @@ impl Map {
             removals_seen: removals_seen.map(Box::from),
             puts: SmallVec::new(),
             touches: SmallVec::new(),
+            is_listed: false,
         });
         entry
     }
 
-    /// Brings the list of live entries up to date with an entry's touches.
-    pub(crate) fn note_touches(&mut self, entry: EntryIx) {
+    /// Brings the list of live entries up to date with an entry's touches. O(1), or O(live entries of the key) where
+    /// it comes back as the one that shows, or goes.
+    pub(crate) fn note_touches(&mut self, history: &History, entry: EntryIx) {
+        let Some(at) = self.entries.get_mut(entry as usize) else { return };
+        match (at.is_live(), at.is_listed) {
+            (false, true) => {
+                let key = Arc::clone(&at.key);
+                self.relist(history, &key);
+            }
+            (true, false) => {
+                at.is_listed = true;
+                if let Some(state) = self.keys.get_mut(&at.key) {
+                    state.live.push(entry, &mut self.many);
+                }
+                self.note_put(history, entry);
+            }
+            (false, false) | (true, true) => {}
+        }
+    }
+
+    /// Shows an entry that got a put, if it comes last in the register's order now.
+    pub(crate) fn note_put(&mut self, history: &History, entry: EntryIx) {
         let Some(at) = self.entries.get(entry as usize) else { return };
         let Some(state) = self.keys.get_mut(&at.key) else { return };
-        let is_listed = state.live.as_slice(&self.many).contains(&entry);
-        match (at.is_live(), is_listed) {
-            (false, true) => state.live.remove(entry, &mut self.many),
-            (true, false) => state.live.push(entry, &mut self.many),
-            (false, false) | (true, true) => {}
+        let first = state.live.as_slice(&self.many).first();
+        let shown =
+            first.filter(|first| **first != entry).and_then(|first| self.entries.get(*first as usize));
+        if at.is_listed && shown.is_some_and(|shown| at.compare(history, shown).is_gt()) {
+            state.live.bring_first(entry, &mut self.many);
+        }
+    }
+
+    /// Brings the list of a key's live entries up to date with what changed in them. O(these).
+    pub(crate) fn relist(&mut self, history: &History, key: &str) {
+        let Some(state) = self.keys.get_mut(key) else { return };
+        let entries = &mut self.entries;
+        state.live.retain(
+            |entry| {
+                entries.get_mut(entry as usize).is_some_and(|entry| {
+                    entry.is_listed = entry.is_live();
+                    entry.is_listed
+                })
+            },
+            &mut self.many,
+        );
+        let live = state.live.as_slice(&self.many).iter();
+        let live = live.filter_map(|entry| Some((*entry, self.entries.get(*entry as usize)?)));
+        if let Some((shown, _)) = live.max_by(|(_, a), (_, b)| a.compare(history, b)) {
+            state.live.bring_first(shown, &mut self.many);
         }
     }
 
@@ -224,6 +269,19 @@ impl Entry {
         self.removals_seen.as_deref() == Some(removals)
     }
 
+    /// Its put that comes last in the register's order.
+    pub(crate) fn last_put(&self, history: &History) -> Option<(Made, Rank)> {
+        self.puts.iter().copied().max_by(|a, b| compare_puts(history, *a, *b))
+    }
+
+    /// The register's order, by the last put of each.
+    pub(crate) fn compare(&self, history: &History, other: &Self) -> Ordering {
+        match (self.last_put(history), other.last_put(history)) {
+            (Some(put), Some(other)) => compare_puts(history, put, other),
+            (put, other) => put.is_some().cmp(&other.is_some()),
+        }
+    }
+
     /// Whether anything keeps it.
     pub(crate) fn is_live(&self) -> bool {
         self.touches.iter().any(|touch| !touch.is_outranked)
@@ -243,4 +301,8 @@ impl Entry {
         });
         self.touches.push(touch);
     }
+}
+
+fn compare_puts(history: &History, a: (Made, Rank), b: (Made, Rank)) -> Ordering {
+    a.1.cmp(&b.1).then_with(|| history.order(a.0, b.0))
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::limits::PATCHES_MAX;
+use crate::limits::{PATCHES_BYTES_MAX, PATCHES_MAX};
 use crate::op::{Op, OpKind, Slice};
 use crate::schema::TypeDef;
 use crate::state::State;
@@ -62,6 +62,20 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// The bytes that it takes up, roughly.
+    fn bytes(&self) -> usize {
+        let steps = self.path.iter().map(|step| match step {
+            PatchStep::Key(key) => size_of::<PatchStep>() + key.len(),
+            PatchStep::Index(_) => size_of::<PatchStep>(),
+        });
+        let action = match &self.action {
+            PatchAction::Set(value) | PatchAction::Insert(value) => bytes_of(value),
+            PatchAction::Splice { inserted, .. } => inserted.len(),
+            PatchAction::Remove | PatchAction::Delete | PatchAction::Move { .. } => 0,
+        };
+        size_of::<Pending>() + steps.sum::<usize>() + action
+    }
+
     /// Carries out the patch on a view that had all patches before it. Returns whether it fit.
     pub fn apply(&self, view: &mut JsonValue) -> bool {
         match (self.path.split_last(), &self.action) {
@@ -94,6 +108,19 @@ impl Patch {
             }
         }
     }
+}
+
+/// The bytes that a value takes up, roughly.
+fn bytes_of(value: &JsonValue) -> usize {
+    let inside = match value {
+        JsonValue::Null | JsonValue::Bool(_) | JsonValue::Integer(_) | JsonValue::Number(_) => 0,
+        JsonValue::String(text) | JsonValue::Text(text) => text.len(),
+        JsonValue::Array(items) => items.iter().map(bytes_of).sum(),
+        JsonValue::Object(members) => {
+            members.iter().map(|(key, value)| size_of::<String>() + key.len() + bytes_of(value)).sum()
+        }
+    };
+    size_of::<JsonValue>() + inside
 }
 
 fn apply_to_items(items: &mut Vec<JsonValue>, index: usize, action: &PatchAction) -> bool {
@@ -134,32 +161,101 @@ fn find<'a>(mut value: &'a mut JsonValue, path: &[PatchStep]) -> Option<&'a mut 
 
 /// Most patches that wait for a content that is kept; with more it is made anew.
 const PATCHES_OF_CONTENT_MAX: usize = 1_024;
+/// The work in bytes that a content which is kept always takes; with more, as much as it is to make it anew.
+const WORK_OF_CONTENT: usize = 1 << 20;
 
 /// What changed in the view, for those who follow it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Patches {
     /// Those that nobody has been given.
-    pending: Vec<Patch>,
+    pending: Vec<Pending>,
+    /// The bytes that they take up.
+    bytes: usize,
+    /// The bytes that are written or moved where they are applied to the content.
+    work: usize,
     /// For the program that takes patches: those since it was last given some.
     watched: Option<Watched>,
     /// The view before what is pending, as long as it is kept.
-    content: Option<Arc<JsonValue>>,
+    content: Option<Content>,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    patch: Patch,
+    bytes: usize,
+    work: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Content {
+    view: Arc<JsonValue>,
+    /// Its bytes, if anybody asked since it was last brought up to date.
+    bytes: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Watched {
     list: Vec<Patch>,
+    bytes: usize,
     /// So much changed, or in such a way, that the whole document is to be read again.
     is_whole: bool,
+}
+
+impl Watched {
+    fn whole() -> Self {
+        Self { is_whole: true, ..Self::default() }
+    }
 }
 
 impl Patches {
     /// Notes that the view changed in a way that patches do not follow.
     fn give_up(&mut self) {
-        self.pending.clear();
         self.content = None;
         if let Some(watched) = &mut self.watched {
-            *watched = Watched { list: Vec::new(), is_whole: true };
+            *watched = Watched::whole();
+        }
+        self.drop_after(0);
+    }
+
+    /// Whether anybody follows the view.
+    fn are_made(&self) -> bool {
+        self.content.is_some() || self.watched.as_ref().is_some_and(|watched| !watched.is_whole)
+    }
+
+    /// Adds a patch. `moved` are the bytes beside it that move where it is applied.
+    fn add(&mut self, patch: Patch, moved: usize) {
+        let bytes = patch.bytes();
+        let work = bytes.saturating_add(moved);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.work = self.work.saturating_add(work);
+        self.pending.push(Pending { patch, bytes, work });
+        // A content is then read again faster than patched.
+        let (len, work) = (self.pending.len(), self.work);
+        let is_much = |content: &mut Content| {
+            let bytes = content.bytes;
+            len > PATCHES_OF_CONTENT_MAX
+                || work > WORK_OF_CONTENT
+                    && work > *content.bytes.insert(bytes.unwrap_or_else(|| bytes_of(&content.view)))
+        };
+        if self.content.as_mut().is_some_and(is_much) {
+            self.content = None;
+        }
+        let bytes = self.bytes;
+        let is_much = |watched: &Watched| {
+            watched.list.len() + len > PATCHES_MAX || watched.bytes.saturating_add(bytes) > PATCHES_BYTES_MAX
+        };
+        if let Some(watched) = self.watched.as_mut().filter(|watched| is_much(watched)) {
+            *watched = Watched::whole();
+        }
+        if !self.are_made() {
+            self.drop_after(0);
+        }
+    }
+
+    fn drop_after(&mut self, mark: usize) {
+        for dropped in self.pending.drain(mark.min(self.pending.len())..) {
+            self.bytes -= dropped.bytes;
+            self.work -= dropped.work;
         }
     }
 
@@ -172,22 +268,23 @@ impl Patches {
 
     /// Gives to all what is pending.
     fn settle(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
         let is_kept = self.content.as_mut().is_none_or(|content| {
-            self.pending.is_empty() || {
-                let content = Arc::make_mut(content);
-                self.pending.iter().all(|patch| patch.apply(content))
-            }
+            content.bytes = None;
+            let view = Arc::make_mut(&mut content.view);
+            self.pending.iter().all(|pending| pending.patch.apply(view))
         });
         if !is_kept {
             self.content = None;
         }
         let pending = std::mem::take(&mut self.pending);
         if let Some(watched) = self.watched.as_mut().filter(|watched| !watched.is_whole) {
-            watched.list.extend(pending);
-            if watched.list.len() > PATCHES_MAX {
-                *watched = Watched { list: Vec::new(), is_whole: true };
-            }
+            watched.list.extend(pending.into_iter().map(|pending| pending.patch));
+            watched.bytes += self.bytes;
         }
+        (self.bytes, self.work) = (0, 0);
     }
 }
 
@@ -225,11 +322,12 @@ impl State {
         let patches = self.patches.get_or_insert_default();
         patches.settle();
         if let Some(content) = &patches.content {
-            return Arc::clone(content);
+            return Arc::clone(&content.view);
         }
-        let content = Arc::new(self.view(ROOT_NODE));
-        self.patches.get_or_insert_default().content = Some(Arc::clone(&content));
-        content
+        let view = Arc::new(self.view(ROOT_NODE));
+        let content = Content { view: Arc::clone(&view), bytes: None };
+        self.patches.get_or_insert_default().content = Some(content);
+        view
     }
 
     /// Notes that the view changed in a way that patches do not follow.
@@ -241,9 +339,7 @@ impl State {
 
     /// Whether anybody follows the view.
     fn is_followed(&self) -> bool {
-        self.patches.as_ref().is_some_and(|patches| {
-            patches.content.is_some() || patches.watched.as_ref().is_some_and(|watched| !watched.is_whole)
-        })
+        self.patches.as_ref().is_some_and(Patches::are_made)
     }
 
     /// Carries out an op with patches for what it brings back and what it hides.
@@ -320,19 +416,21 @@ impl State {
         let Some(mut path) = self.steps_to(node) else { return };
         path.extend(step);
         let action = make(self);
-        if let Some(patches) = &mut self.patches {
-            patches.pending.push(Patch { path, action });
-            // A content is soon read again faster than patched.
-            let max = if patches.watched.is_some() { PATCHES_MAX } else { PATCHES_OF_CONTENT_MAX };
-            if patches.pending.len() > max {
-                patches.give_up();
+        let moved = match &action {
+            PatchAction::Splice { .. } => self.nodes.text(node).len(),
+            PatchAction::Insert(_) | PatchAction::Delete | PatchAction::Move { .. } => {
+                self.nodes.list(node).len().saturating_mul(size_of::<JsonValue>())
             }
+            PatchAction::Set(_) | PatchAction::Remove => 0,
+        };
+        if let Some(patches) = &mut self.patches {
+            patches.add(Patch { path, action }, moved);
         }
     }
 
     fn drop_after(&mut self, mark: usize) {
         if let Some(patches) = &mut self.patches {
-            patches.pending.truncate(mark);
+            patches.drop_after(mark);
         }
     }
 
@@ -434,3 +532,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! From edits to signed changes: transactions, and what signing fixes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::change::{Body, Change, Digest, Header};
@@ -10,6 +11,7 @@ use crate::op::{Name, Op, OpKind, Rank, Slice};
 use crate::state::State;
 use crate::state::at::UnknownHead;
 use crate::state::history::{ChangeIx, History, Invalidity, Made, Status};
+use crate::state::integrate::Undo;
 use crate::state::local::{EditError, LocalOp, Unsigned};
 use crate::state::typing::made_at;
 
@@ -204,7 +206,7 @@ impl State {
             return Err(SignError::ChainMoved);
         };
         let Some(edit) = self.unsigned.get(at) else { return Err(SignError::ChainMoved) };
-        let stands_on = self.stands_on(edit);
+        let mut stands_on = self.stands_on(edit);
         if stands_on.iter().any(|named| self.history.row(*named).status != Status::Signed) {
             return Err(SignError::BuildsOnUnsigned);
         }
@@ -215,7 +217,11 @@ impl State {
                 return Err(SignError::ChainMoved);
             }
         }
-        let deps = choose_deps(&self.history, prev, &stands_on);
+        let heads: Vec<ChangeIx> = self.history.head_numbers().filter(|head| Some(*head) != prev).collect();
+        if heads.len() > CHANGE_DEPS_MAX {
+            stands_on.extend(self.taken_away_by(at));
+        }
+        let deps = choose_deps(&self.history, prev, heads, &stands_on);
         let standing = self.history.standing_after(self.author, prev, &deps);
         if stands_on.iter().any(|named| !self.history.reaches(&standing, *named)) {
             return Err(SignError::TooManyHeads);
@@ -268,10 +274,20 @@ impl State {
         self.history.settle(ix, &change, standing);
         for LocalOp { place, op, .. } in ops.iter().filter(|_| is_late) {
             let made = Made { change: ix, place: *place };
-            if let OpKind::Remove { target, key } = &op.kind {
-                changed |= self.settle_removal(made, target, key);
-            } else if let OpKind::Move { .. } = &op.kind {
-                self.settle_move(made);
+            match &op.kind {
+                OpKind::Remove { target, key } => changed |= self.settle_removal(made, target, key),
+                OpKind::Move { .. } => changed |= self.settle_move(made),
+                OpKind::Cut { target, ranges } if !self.history.is_without_forks() => {
+                    self.settle_cut(made, target, ranges);
+                }
+                OpKind::Cut { .. }
+                | OpKind::Set { .. }
+                | OpKind::Insert { .. }
+                | OpKind::Delete { .. }
+                | OpKind::Put { .. }
+                | OpKind::Add { .. }
+                | OpKind::Text { .. }
+                | OpKind::Source { .. } => {}
             }
         }
         if changed {
@@ -303,6 +319,43 @@ impl State {
         changes.sort_unstable();
         changes.dedup();
         changes.retain(|change| *change != edit.change);
+        changes
+    }
+
+    /// The signed changes of which an unsigned edit, or one before it, has taken something away without naming it: as it
+    /// was made it was taken to have seen all that there is.
+    fn taken_away_by(&self, at: usize) -> Vec<ChangeIx> {
+        let mut changes = Vec::new();
+        for step in self.unsigned.iter().take(at + 1).flat_map(|edit| &edit.undo) {
+            match step {
+                Undo::Removal { dropped, removals_before, .. } => {
+                    let touches = dropped.iter().flat_map(|(_, touches)| touches);
+                    changes.extend(touches.map(|touch| touch.change));
+                    changes.extend(removals_before.iter().map(|removal| removal.change));
+                }
+                Undo::Place { before, .. } => changes.extend(before.iter().map(|other| other.made.change)),
+                Undo::Put { dropped, .. } => changes.extend(dropped.iter().map(|(put, _)| put.change)),
+                Undo::Hidden { text, stretches } => {
+                    let text = self.nodes.text(*text);
+                    let ends = stretches.iter().flat_map(|(first, count)| [*first, first + count - 1]);
+                    let made = ends.filter_map(|character| {
+                        let (branch, counter) = text.id(character);
+                        self.history.made_at(branch, counter)
+                    });
+                    changes.extend(made.map(|made| made.change));
+                }
+                // Others are named, and changes that touch or add something take nothing away.
+                Undo::Write { .. }
+                | Undo::Overwritten { .. }
+                | Undo::Element { .. }
+                | Undo::Deletion { .. }
+                | Undo::Touch { .. }
+                | Undo::Addition { .. }
+                | Undo::Typed { .. }
+                | Undo::Source => {}
+            }
+        }
+        changes.retain(|change| self.history.row(*change).status == Status::Signed);
         changes
     }
 
@@ -359,17 +412,24 @@ impl State {
     }
 }
 
-/// The heads that a change names besides `prev`: all, or as many as fit, first those that the op stands on,
-/// then those of the highest lamport.
-fn choose_deps(history: &History, prev: Option<ChangeIx>, stands_on: &[ChangeIx]) -> Vec<ChangeIx> {
-    let mut heads: Vec<ChangeIx> = history.head_numbers().filter(|head| Some(*head) != prev).collect();
+/// The heads that a change names besides `prev`: all others, or as many as fit. First that of the highest lamport, for
+/// an edit stays the newest that there is when it is signed; then those that the edit stands on, then those of
+/// the highest lamport.
+fn choose_deps(
+    history: &History,
+    prev: Option<ChangeIx>,
+    mut heads: Vec<ChangeIx>,
+    stands_on: &[ChangeIx],
+) -> Vec<ChangeIx> {
     if heads.len() > CHANGE_DEPS_MAX {
         let mut missing: Vec<ChangeIx> = stands_on.to_vec();
+        missing.sort_unstable();
+        missing.dedup();
         missing.retain(|named| prev.is_none_or(|prev| !history.is_in_past(*named, prev)));
         let is_needed = |head: ChangeIx| missing.iter().any(|named| history.is_in_past(*named, head));
-        heads.sort_by_key(|head| {
-            (!is_needed(*head), std::cmp::Reverse(history.row(*head).lamport), history.digest(*head))
-        });
+        let newest = |head: ChangeIx| (Reverse(history.row(head).lamport), history.digest(head));
+        let last = heads.iter().copied().min_by_key(|head| newest(*head));
+        heads.sort_by_cached_key(|head| (Some(*head) != last, !is_needed(*head), newest(*head)));
         heads.truncate(CHANGE_DEPS_MAX);
     }
     heads

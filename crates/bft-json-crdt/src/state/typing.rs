@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use crate::op::{Range, Side};
+use crate::op::{Range, Rank, Side, Target};
 use crate::state::State;
 use crate::state::history::{History, Made};
 use crate::state::integrate::{NoEffect, Undo, Work};
@@ -85,6 +85,16 @@ impl State {
             if !stretches.is_empty() {
                 work.note(|| Undo::Hidden { text, stretches });
             }
+        }
+    }
+
+    /// Hides the characters that share their numbers with those that were cut, and became known between cutting and
+    /// signing.
+    pub(crate) fn settle_cut(&mut self, made: Made, target: &Target<Made>, ranges: &[Range<Made>]) {
+        let Ok(text) = self.find_target(target) else { return };
+        if self.expect_kind(text, "a text").is_ok() {
+            let mut work = Work::new(made.change, made.place, Rank::Edit, &[], None);
+            ranges.iter().for_each(|range| self.cut(&mut work, text, range));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Taking back edits that were never signed.
 
+use std::sync::Arc;
+
 use crate::op::OpKind;
 use crate::state::State;
 use crate::state::history::{ChangeIx, Made, Status};
@@ -79,13 +81,16 @@ impl State {
                 self.declare_again();
             }
             Undo::Put { map, entry, made, dropped } => {
-                if let Some(entry) = self.nodes.map_mut(map).entry_mut(entry) {
+                let map = self.nodes.map_mut(map);
+                if let Some(entry) = map.entry_mut(entry) {
                     entry.puts.retain(|(put, _)| *put != made);
                     let history = &self.history;
                     let is_there = |put: &Made| history.row(put.change).status != Status::Undone;
                     entry.puts.extend(dropped.into_iter().filter(|(put, _)| is_there(put)));
                     // The entry goes by the name of another put, if one is left.
                     let (node, left) = (entry.node, entry.puts.first().map(|(put, _)| *put));
+                    let key = Arc::clone(&entry.key);
+                    map.relist(history, &key);
                     let node = self.nodes.node_mut(node);
                     if node.made == Some(made) && left.is_some() {
                         node.made = left;
@@ -96,7 +101,7 @@ impl State {
                 let map = self.nodes.map_mut(map);
                 if let Some(state) = map.entry_mut(entry) {
                     state.touches.retain(|touch| touch.change != change);
-                    map.note_touches(entry);
+                    map.note_touches(&self.history, entry);
                 }
             }
             Undo::Removal { map, key, dropped, removals_before, made } => {

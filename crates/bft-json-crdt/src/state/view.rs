@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::state::history::{Cast, ChangeIx, Made, Standing};
 use crate::state::ids::KnownIds;
 use crate::state::integrate::has_seen;
-use crate::state::map::{EntryIx, KeyState, Map};
+use crate::state::map::KeyState;
 use crate::state::nodes::{NodeIx, ROOT_NODE, Write, Writes};
 use crate::value::JsonValue;
 
@@ -193,35 +193,26 @@ impl State {
     }
 
     /// The entry that a map shows under a key: of several live ones, the one whose put comes last in the
-    /// register's order.
+    /// register's order. O(1).
     pub(crate) fn live_entry(&self, map: NodeIx, key: &str) -> Option<NodeIx> {
         self.shown_entry(map, self.nodes.map(map).key(key)?)
     }
 
     /// As [`Self::live_entry`], of a key that was looked up.
     fn shown_entry(&self, map: NodeIx, key: &KeyState) -> Option<NodeIx> {
-        let entries = self.nodes.map(map);
-        match entries.live(key) {
-            [] => None,
-            [only] => entries.entry(*only).filter(|entry| !entry.puts.is_empty()).map(|entry| entry.node),
-            several => self.in_order(entries, several).first().map(|(node, _)| *node),
-        }
+        let map = self.nodes.map(map);
+        let shown = map.entry(*map.live(key).first()?)?;
+        (!shown.puts.is_empty()).then_some(shown.node)
     }
 
     /// The live entries of a key with the last put of each, in the register's order.
     pub(super) fn live_entries(&self, map: NodeIx, key: &str) -> Vec<(NodeIx, (Made, Rank))> {
         let map = self.nodes.map(map);
-        self.in_order(map, map.live_of(key))
-    }
-
-    fn in_order(&self, map: &Map, entries: &[EntryIx]) -> Vec<(NodeIx, (Made, Rank))> {
-        let live = entries.iter().filter_map(|entry| map.entry(*entry));
-        let order =
-            |a: &(Made, Rank), b: &(Made, Rank)| a.1.cmp(&b.1).then_with(|| self.history.order(a.0, b.0));
-        let last_put = |puts: &[(Made, Rank)]| puts.iter().copied().max_by(order);
-        let mut live: Vec<_> = live.filter_map(|entry| Some((entry.node, last_put(&entry.puts)?))).collect();
-        live.sort_by(|(_, a), (_, b)| order(b, a));
-        live
+        let live = map.live_of(key).iter().filter_map(|entry| map.entry(*entry));
+        let mut live: Vec<_> =
+            live.filter_map(|entry| Some((entry, entry.last_put(&self.history)?))).collect();
+        live.sort_by(|(a, _), (b, _)| b.compare(&self.history, a));
+        live.into_iter().map(|(entry, put)| (entry.node, put)).collect()
     }
 
     /// Edits in removed entries that no removal of the key had seen, nor a put of another entry of it: edits that a removal

@@ -1,5 +1,7 @@
 //! Edits that are one change, however many ops they have: for documents of all but the board's kind.
 
+use std::collections::BTreeSet;
+
 use bft_json_crdt::{BaseCrdt, Change, CrdtNode, Digest, Keypair};
 
 use super::{ApplyError, EditFailed, Replica, State};
@@ -37,13 +39,15 @@ impl<T: CrdtNode> Replica<T> {
                 heads.sort_unstable();
                 heads != state.base.heads()
             };
-            let Some(heads) = heads.filter(is_past) else { return edit(&mut state.base, keypair, f) };
+            let Some(heads) = heads.filter(is_past) else {
+                let (result, changes) = edit(&mut state.base, keypair, f)?;
+                return Ok((result, Taken { authored: changes.clone(), applied: changes }));
+            };
             let own = state.base.tip_of(&keypair.author()).map(|(_, tip)| tip);
             let heads: Vec<Digest> = heads.iter().copied().chain(own).collect();
             let mut past = state.base.author_at(&heads, keypair.author()).map_err(EditFailed::Unsignable)?;
             let (result, changes) = edit(&mut past, keypair, f)?;
-            let batch = state.base.apply_changes(changes);
-            Ok((result, batch.applied))
+            Ok((result, take_in(&mut state.base, changes)))
         })
     }
 
@@ -60,9 +64,7 @@ impl<T: CrdtNode> Replica<T> {
     ) -> Result<Authored<R>, EditFailed<E>> {
         self.author_with(now_ms, |state| {
             let (result, changes) = f(&state.base).map_err(EditFailed::Refused)?;
-            let batch = state.base.apply_changes(changes.clone());
-            debug_assert!(batch.states.iter().all(bft_json_crdt::OpState::is_applied), "{:?}", batch.states);
-            Ok((result, batch.applied))
+            Ok((result, take_in(&mut state.base, changes)))
         })
     }
 
@@ -80,28 +82,56 @@ impl<T: CrdtNode> Replica<T> {
             let (result, signs) = f(&state.base).map_err(EditFailed::Refused)?;
             let keypair = &self.shared.keypair;
             let attested = signs.then(|| state.base.save_mark(keypair).map_err(EditFailed::Unsignable));
-            Ok((result, attested.transpose()?.into_iter().collect()))
+            let changes: Vec<Change> = attested.transpose()?.into_iter().collect();
+            Ok((result, Taken { authored: changes.clone(), applied: changes }))
         })
     }
 
     fn author_with<R, E>(
         &self,
         now_ms: u64,
-        author: impl FnOnce(&mut State<T>) -> Result<(R, Vec<Change>), EditFailed<E>>,
+        author: impl FnOnce(&mut State<T>) -> Result<(R, Taken), EditFailed<E>>,
     ) -> Result<Authored<R>, EditFailed<E>> {
         self.admit().map_err(|refusal| match refusal {
             ApplyError::Busy { in_flight_bytes } => EditFailed::Busy { in_flight_bytes },
             ApplyError::Failed { reason } => EditFailed::Failed { reason },
         })?;
         let mut state = self.write().map_err(|reason| EditFailed::Failed { reason })?;
-        let (result, changes) = author(&mut state)?;
-        let own = changes.iter().cloned();
-        let records = own.map(|change| (None, Record { change, received_at_ms: now_ms, vouched: true }));
-        let ticket = self.keep(&mut state, records.collect());
+        let (result, Taken { authored, applied }) = author(&mut state)?;
+        let has_released = applied.len() > authored.len();
+        let records = applied.into_iter().map(|change| {
+            let brought_by = state.waiting.remove(&change.digest());
+            let vouched = state.base.is_vouched(&change.digest());
+            (brought_by, Record { change, received_at_ms: now_ms, vouched })
+        });
+        let records = records.collect();
+        if has_released {
+            state.forget_what_no_longer_waits();
+            if self.shared.stops_equivocators {
+                state.stop_liars();
+            }
+        }
+        let ticket = self.keep(&mut state, records);
         drop(state);
         self.shared.outbox.pump(self.shared.log.as_ref());
-        Ok(Authored { result, changes, ticket })
+        Ok(Authored { result, changes: authored, ticket })
     }
+}
+
+/// What came in by one call.
+struct Taken {
+    /// What the call authored and the document lacked.
+    authored: Vec<Change>,
+    /// All that is new in the document, in causal order: that, and what had waited for it.
+    applied: Vec<Change>,
+}
+
+fn take_in<T: CrdtNode>(base: &mut BaseCrdt<T>, changes: Vec<Change>) -> Taken {
+    let batch = base.apply_changes(changes.clone());
+    debug_assert!(batch.states.iter().all(bft_json_crdt::OpState::is_applied), "{:?}", batch.states);
+    let new: BTreeSet<Digest> = batch.applied.iter().map(Change::digest).collect();
+    let is_new = |change: &Change| new.contains(&change.digest());
+    Taken { authored: changes.into_iter().filter(is_new).collect(), applied: batch.applied }
 }
 
 fn edit<T: CrdtNode, R, E>(

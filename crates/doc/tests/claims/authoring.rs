@@ -71,6 +71,24 @@ fn pass_on(from: &Json, to: &Json) {
 }
 
 #[test]
+fn what_waited_for_an_authored_change_is_told_as_what_it_is() {
+    let (node, peer) = (json_on(1, &ManualLog::prompt()), json_on(2, &ManualLog::prompt()));
+    // Both say what the database says, in the same bytes; the peer first, and goes on.
+    let theirs = put_as_source(&peer, "rows");
+    let mut later = [put(&peer, "a"), put(&peer, "b")].map(|authored| authored.changes[0].clone());
+    later[0] = later[0].with_signature([9; 64]);
+    let (batch, _ticket) = node.apply(2, OriginId(5), later.to_vec()).unwrap();
+    assert!(batch.states.iter().all(|state| state.is_pending()), "{:?}", batch.states);
+    let ours = put_as_source(&node, "rows");
+    assert_eq!(ours.changes, theirs.changes);
+    assert_eq!(keys(&node), ["a", "b", "rows"]);
+    let entries = node.entries(LogSeq::START, ReadLimit::default()).unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| (entry.origin(), entry.is_vouched())).collect();
+    let origin = Some(OriginId(5));
+    assert_eq!(told, [(None, true), (origin, false), (origin, true)], "a later change covers the first");
+}
+
+#[test]
 fn a_transaction_is_one_change_that_is_told_when_the_log_has_answered() {
     let log = ManualLog::slow();
     let node = json_on(1, &log);

@@ -427,7 +427,7 @@ impl State {
                     let (rank, is_outranked) = touched(&mut touch_rank)?;
                     new.touches.push(Touch { change, rank, is_outranked });
                 }
-                map.note_touches(entry);
+                map.note_touches(history, entry);
             }
             let mut key_before = None;
             for _ in 0..keys.next()? {
