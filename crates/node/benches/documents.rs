@@ -1,6 +1,6 @@
 //! Documents that follow a database, at whole nodes: processes of the release binary on loopback, an SQLite file that
-//! somebody else writes, and a client that watches. Told is the time from his commit to the client's notice, and what
-//! processor time a node spends on it.
+//! somebody else writes, and a client that watches. Told is the time from their commit to the client's notice, and what
+//! processor time a node spends on it: of single commits, and of commits upon each other, which a node gathers.
 //!
 //! `cargo bench -p gangline --bench documents -- [COMMITS [ROOTS JOBS [COMMITS_LARGE ROWS_LARGE]]]`; without arguments
 //! 200 commits to one of 50 roots with 200 jobs each, and 30 to a root of 10,000.
@@ -25,6 +25,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_gangline");
 
 /// A node asks its database this often whether anybody has committed: commits come anywhere in between.
 const POLL_MS: u64 = 20;
+
+/// Commits that are further apart are followed each by itself.
+const APART: Duration = Duration::from_millis(60);
 
 /// What is spent while nothing happens is looked at for this long.
 const IDLE: Duration = Duration::from_secs(2);
@@ -79,7 +82,8 @@ fn follow(dir: &Path, roots: usize, jobs: usize, commits: usize) {
 
     let mut work = Work { app: &app, root: roots / 2, roots, jobs, done: 0 };
     let mut feed = work.watch(&node);
-    work.run("commit -> notice, feed by scan", commits, &node, &mut feed);
+    work.run("commit -> notice, feed by scan", commits, APART, &node, &mut feed);
+    work.run("  commits upon each other", commits, Duration::ZERO, &node, &mut feed);
     drop(feed);
 
     let address = format!("http://{}", node.address());
@@ -88,7 +92,8 @@ fn follow(dir: &Path, roots: usize, jobs: usize, commits: usize) {
     assert!(install.output().unwrap().status.success());
     wait(|| node.request("GET", "/api/v1/reconcile", None).unwrap().json()[0]["feed"] == "outbox");
     let mut feed = work.watch(&node);
-    work.run("commit -> notice, outbox", commits, &node, &mut feed);
+    work.run("commit -> notice, outbox", commits, APART, &node, &mut feed);
+    work.run("  commits upon each other", commits, Duration::ZERO, &node, &mut feed);
     drop(feed);
 
     let peer = Plan::new(PROGRAM, dir.join("b")).peer(&node).start().unwrap();
@@ -96,7 +101,7 @@ fn follow(dir: &Path, roots: usize, jobs: usize, commits: usize) {
     let shown = |node: &Node| node.request("GET", &place, None).unwrap();
     wait(|| shown(&peer).status == 200 && shown(&peer).json()["heads"] == shown(&node).json()["heads"]);
     let mut feed = work.watch(&peer);
-    work.run("commit -> notice at a node without the database, outbox", commits, &peer, &mut feed);
+    work.run("commit -> notice at a node without the database, outbox", commits, APART, &peer, &mut feed);
 }
 
 struct Work<'a> {
@@ -120,7 +125,7 @@ impl Work<'_> {
     }
 
     /// Commits, and has `node` and its `feed` measured.
-    fn run(&mut self, what: &str, commits: usize, node: &Node, feed: &mut Feed) {
+    fn run(&mut self, what: &str, commits: usize, apart: Duration, node: &Node, feed: &mut Feed) {
         for _ in 0..3 {
             self.commit();
             notice(feed);
@@ -137,7 +142,7 @@ impl Work<'_> {
         let mut taken = Vec::with_capacity(commits);
         let (from, start) = (processor_time(node), Instant::now());
         for n in 0..commits {
-            std::thread::sleep(Duration::from_millis(n as u64 * 7 % POLL_MS));
+            std::thread::sleep(apart + Duration::from_millis(n as u64 * 7 % POLL_MS));
             self.commit();
             taken.push(timed(|| notice(feed)));
         }
