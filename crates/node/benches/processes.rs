@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bft_json_crdt::keypair::make_keypair;
 use gangline_tests::feed::Feed;
