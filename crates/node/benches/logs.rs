@@ -131,7 +131,7 @@ fn idle(dir: &Path) {
             }
         });
     });
-    rate("first event of each of 100,000 spaces", spaces, all);
+    rate("first event of each of 100,000 spaces", spaces, "events", all);
     let used = memory_bytes(&node).unwrap();
     std::thread::sleep(Duration::from_secs(70));
     let cpu = cpu_seconds(&node);

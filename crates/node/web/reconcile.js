@@ -151,6 +151,11 @@ class DocumentsView extends HTMLElement {
     this.#shown = shown;
     this.#paper.show(shown);
     this.#drawState();
+    // The list says so before it is asked for again.
+    const listed = this.#documents.find((each) => each.id === this.#id);
+    if (!listed) return;
+    Object.assign(listed, { state: "live", version: shown.version, unsaved: shown.unsaved.length, conflicts: shown.conflicts.length });
+    this.#drawList();
   }
 
   // --- drawing -------------------------------------------------------------------------------------------

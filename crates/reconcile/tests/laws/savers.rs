@@ -195,6 +195,20 @@ fn a_save_is_known_behind_all_that_was_typed_since_it_was_announced() {
 }
 
 #[test]
+fn a_save_is_known_whoever_signs_over_what_no_save_writes() {
+    let shape = shape(Mode::Merge);
+    let (mut team, mut database) = team_of(&shape, 2);
+    team[1].typed(&shape, false, "saved", |_| 0);
+    team[1].node.forge(|doc| doc.at("owner").unwrap().set("mallory").keep());
+    team[1].save(&shape, &mut database, true);
+    team[1].typed(&shape, true, "and not saved", |_| 0);
+    hear(&mut team, 0, 1, usize::MAX);
+    team[0].follow(&shape, &database);
+    assert_eq!(team[0].node.view()["about"], json!("saved\n"));
+    assert_eq!(team[0].node.view()["owner"], json!("ops"));
+}
+
+#[test]
 fn what_was_deleted_stays_so_where_no_save_of_it_was_committed() {
     for (into_job, deletes_all) in [(false, false), (false, true), (true, false), (true, true)] {
         let shape = shape(Mode::Merge);
