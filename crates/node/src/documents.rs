@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::assemble::{Opened, open};
 pub(crate) use self::host::Hosting;
-use self::live::{LiveDocument, Trouble};
+use self::live::{LinksHandle, LiveDocument, Trouble};
 pub(crate) use self::names::Named;
 use self::names::Names;
 use self::source::SourceRuntime;
@@ -69,7 +69,7 @@ struct Inner {
     visitors: AtomicU64,
     /// Wakes the task that keeps the doors' deadlines.
     wake: Notify,
-    links: RwLock<Weak<Links>>,
+    links: LinksHandle,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -146,7 +146,7 @@ impl Documents {
             stuck: Mutex::default(),
             visitors: AtomicU64::new(1),
             wake: Notify::new(),
-            links: RwLock::default(),
+            links: LinksHandle::default(),
             tasks: TaskTracker::new(),
             stop,
         };
@@ -155,7 +155,7 @@ impl Documents {
 
     /// Gives the documents their links to other nodes.
     pub(crate) fn attach(&self, links: &Arc<Links>) {
-        *self.inner.links.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
+        self.inner.links.set(links);
     }
 
     /// Has documents take changes of others than before, those that are open and those that will be. May block.
@@ -396,7 +396,7 @@ impl Documents {
             self.meet(&named);
             self.inner.names.learn(named);
         }
-        let document = Arc::new(LiveDocument::new(id, generation, replica));
+        let document = Arc::new(LiveDocument::new(id, generation, replica, self.inner.links.clone()));
         lock(&self.inner.live).insert(id, Arc::clone(&document));
         // What has changed while it was opened.
         let (this, opened) = (self.clone(), Arc::clone(&document));
@@ -413,7 +413,7 @@ impl Documents {
             let durable = document.durable.clone();
             self.inner.tasks.spawn(learn_name(self.clone(), Arc::downgrade(&document), durable));
         }
-        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let links = self.inner.links.get();
         if let Some(links) = links {
             links.open_document(Arc::new(document.replica.clone()));
         }
@@ -445,7 +445,7 @@ impl Documents {
     async fn close(&self, id: DocumentId) {
         let document = lock(&self.inner.live).remove(&id);
         let Some(document) = document else { return };
-        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let links = self.inner.links.get();
         let this = self.clone();
         let shut = blocking(move || {
             let mut kept = None;

@@ -162,6 +162,14 @@ impl Links {
         }
     }
 
+    /// Waits until the linked nodes that exchange a document hold a change of this node's own on disk, and returns whether
+    /// they do, in time in any case.
+    pub(crate) async fn held_by_all(&self, document: DocumentId, tip: (u64, Digest), limit_ms: u64) -> bool {
+        let Some(live) = self.live() else { return true };
+        let Some(place) = live.transport.place_of(&document) else { return true };
+        live.transport.held_by_all(place, tip, limit_ms).await
+    }
+
     /// Calls a peer and waits for its answer. It goes by its key, its name or its URL, as the list of peers has them.
     pub(crate) async fn ping(&self, peer: &str, limit_ms: u64) -> Result<Pong, PingError> {
         let live = self.live().ok_or(PingError::Unknown)?;

@@ -7,8 +7,8 @@
 //! signs what leads from the document there, and from what it had signed itself meanwhile, to the rows. As with two batches on
 //! one base, that puts right what both had brought.
 //!
-//! An announcement claims nothing: a save that came to nothing leaves one behind without harm. What a node itself has
-//! announced it does not ask after here, since it knows what became of it.
+//! An announcement claims nothing: a save that came to nothing leaves one behind without harm. A node's own count like those of
+//! others: one that was killed upon the commit may not be able to tell from later rows what became of it.
 
 use std::collections::BTreeSet;
 
@@ -102,9 +102,9 @@ impl Tracker {
             return None;
         }
         let unseen = base.unseen_by(tracked).ok()?;
-        let by_others = |change: &&Digest| announcer(base, change).is_some_and(|by| by != base.author());
+        let is_announced = |change: &&Digest| announcer(base, change).is_some();
         let mut announced: Vec<Digest> =
-            unseen.iter().rev().filter(by_others).take(ANNOUNCED_MAX).copied().collect();
+            unseen.iter().rev().filter(is_announced).take(ANNOUNCED_MAX).copied().collect();
         announced.reverse();
         self.note_written(base, source, layout, &announced);
         let was_saved = |at: &Digest| {

@@ -164,13 +164,31 @@ impl Transport {
     /// do, after `limit_ms` in any case. `document` is its place, `tip` the change, by its seq and digest. Of a document
     /// that was closed nobody is known to hold anything.
     pub async fn held_by(&self, document: usize, tip: (u64, Digest), count: usize, limit_ms: u64) -> usize {
+        self.until_held(document, tip, |_| count, limit_ms).await.0
+    }
+
+    /// As [`Transport::held_by`], of all linked nodes that exchange the document and have said what they hold of it; returns
+    /// whether they do.
+    pub async fn held_by_all(&self, document: usize, tip: (u64, Digest), limit_ms: u64) -> bool {
+        let (holders, all) = self.until_held(document, tip, |all| all, limit_ms).await;
+        holders >= all
+    }
+
+    /// How many hold it and how many might, once as many do as are wanted of these, or when the time is over.
+    async fn until_held(
+        &self,
+        document: usize,
+        tip: (u64, Digest),
+        wanted: impl Fn(usize) -> usize,
+        limit_ms: u64,
+    ) -> (usize, usize) {
         let until = Instant::now() + Duration::from_millis(limit_ms);
         let mut news = self.hub.links.news.subscribe();
         loop {
             news.mark_unchanged();
-            let holders = self.hub.holders(document, tip);
-            if holders >= count || timeout_at(until, news.changed()).await.is_err() {
-                return holders;
+            let (holders, all) = self.hub.holders(document, tip);
+            if holders >= wanted(all) || timeout_at(until, news.changed()).await.is_err() {
+                return (holders, all);
             }
         }
     }
@@ -188,26 +206,27 @@ impl Hub {
         }
     }
 
-    /// How many nodes beside this one hold a change of this node's own on disk.
-    fn holders(&self, document: usize, (seq, digest): (u64, Digest)) -> usize {
+    /// How many nodes beside this one hold a change of this node's own on disk, and of how many it is known what they hold.
+    fn holders(&self, document: usize, (seq, digest): (u64, Digest)) -> (usize, usize) {
         let Some(source) = self.document(document).map(|document| Arc::clone(&document.source)) else {
-            return 0;
+            return (0, 0);
         };
         let held: Vec<(AuthorId, Vec<(u64, Digest)>)> = {
             let links = self.links.lock();
             links.values().filter_map(|up| Some((up.peer, up.held.get(&document)?.clone()))).collect()
         };
         let own = self.identity.as_ref().map(|identity| identity.keypair.author());
-        let mut holders: Vec<AuthorId> = Vec::new();
-        for (peer, tips) in held {
+        let (mut holders, mut all) = (BTreeSet::new(), BTreeSet::new());
+        for (peer, tips) in held.into_iter().filter(|(peer, _)| Some(*peer) != own) {
             let is_above = |(at, _): &&(u64, Digest)| *at >= seq;
             let points: Vec<(Digest, u64)> =
                 tips.iter().filter(is_above).map(|(_, tip)| (*tip, seq)).collect();
             let holds = source.on_chains(&points).contains(&Some(digest));
-            if holds && Some(peer) != own && !holders.contains(&peer) {
-                holders.push(peer);
+            all.insert(peer);
+            if holds {
+                holders.insert(peer);
             }
         }
-        holders.len()
+        (holders.len(), all.len())
     }
 }

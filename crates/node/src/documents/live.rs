@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, Digest, DocumentId};
@@ -13,10 +13,26 @@ use tokio::sync::watch;
 use super::present::Present;
 use super::source::SourceRuntime;
 use super::views::{Shown, Views};
+use crate::api::blocking;
 use crate::clock;
+use crate::links::Links;
 
 /// Most batches of which it is remembered who asked for them.
 const ACTORS_MAX: usize = 256;
+
+/// The links to other nodes, from when there are any.
+#[derive(Clone, Default)]
+pub(super) struct LinksHandle(Arc<RwLock<Weak<Links>>>);
+
+impl LinksHandle {
+    pub(super) fn set(&self, links: &Arc<Links>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
+    }
+
+    pub(super) fn get(&self) -> Option<Arc<Links>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+}
 
 /// An open document. There is never a second one of it.
 pub(crate) struct LiveDocument {
@@ -40,6 +56,7 @@ pub(crate) struct LiveDocument {
     has_followed: AtomicBool,
     /// Other nodes sign in the source's name, or save.
     has_others: AtomicBool,
+    links: LinksHandle,
     _subscription: Subscription,
 }
 
@@ -54,7 +71,12 @@ pub(crate) struct Trouble {
 
 impl LiveDocument {
     /// A document that has just been opened.
-    pub(crate) fn new(id: DocumentId, generation: Generation, replica: Replica<JsonCrdt>) -> Self {
+    pub(super) fn new(
+        id: DocumentId,
+        generation: Generation,
+        replica: Replica<JsonCrdt>,
+        links: LinksHandle,
+    ) -> Self {
         let (wake, durable) = watch::channel(LogSeq::START);
         let subscription = replica.subscribe(Box::new(move |seq| {
             let _ = wake.send_replace(seq);
@@ -73,6 +95,7 @@ impl LiveDocument {
             actors: Mutex::default(),
             has_followed: AtomicBool::new(false),
             has_others: AtomicBool::new(false),
+            links,
             _subscription: subscription,
         }
     }
@@ -131,6 +154,16 @@ impl LiveDocument {
     /// Whether it has followed its rows when it was opened.
     pub(super) fn has_followed(&self) -> bool {
         self.has_followed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the nodes with which it is exchanged have on disk what this node has signed in it, for so long at most.
+    pub(super) async fn until_told(&self, limit_ms: u64) {
+        let Some(links) = self.links.get() else { return };
+        let replica = self.replica.clone();
+        let tip = blocking(move || replica.read(|base| base.tip_of(&base.author())).0).await;
+        if let Ok(Some(tip)) = tip {
+            links.held_by_all(self.id, tip, limit_ms).await;
+        }
     }
 
     /// Notes that other nodes follow and save the same rows.

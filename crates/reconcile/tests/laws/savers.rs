@@ -23,6 +23,8 @@ enum Step {
     Save(usize, bool),
     /// A node is about to save, and the database refuses it.
     Refused(usize),
+    /// A node was killed, and cannot tell from the rows any more whether it has committed what it was about to.
+    Killed(usize),
     /// A node hears the next changes of another one.
     Hear(usize, usize, usize),
 }
@@ -34,6 +36,7 @@ fn steps(nodes: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => (node(), any::<bool>(), any::<Index>()).prop_map(|(node, of, at)| Step::Delete(node, of, at)),
         3 => node().prop_map(Step::Follow),
         1 => node().prop_map(Step::Refused),
+        1 => node().prop_map(Step::Killed),
         3 => (node(), any::<bool>()).prop_map(|(node, is_late)| Step::Save(node, is_late)),
         5 => (node(), node(), 1..6usize).prop_map(|(a, b, count)| Step::Hear(a, b, count)),
     ];
@@ -257,6 +260,10 @@ fn each_line_is_saved_once(steps: &[Step], nodes: usize) -> Result<(), TestCaseE
             Step::Refused(node) => {
                 wait_for_others(&shape, &mut team, *node, &database);
                 team[*node].announce(&shape, &database);
+            }
+            Step::Killed(node) => {
+                team[*node].committed = None;
+                team[*node].tracker = Tracker::default();
             }
             Step::Follow(node) => {
                 wait_for_others(&shape, &mut team, *node, &database);

@@ -152,6 +152,13 @@ async fn a_writer_learns_who_has_a_document_on_disk() {
     let tip = alice.keeper.edit(document(1), "mine again");
     assert_eq!(transport.held_by(again, tip, 1, 10_000).await, 1);
     assert_eq!(transport.held_by(first, tip, 1, 0).await, 0);
+    // For what nobody exchanges there is nobody to wait.
+    assert!(transport.held_by_all(first, tip, 0).await);
+    let tip = alice.keeper.edit(document(1), "mine a third time");
+    let is_held = transport.held_by_all(again, tip, 10_000).await;
+    assert_eq!((is_held, transport.held_by(again, tip, 1, 0).await), (true, 1));
+    // What bob never gets.
+    assert!(!transport.held_by_all(again, (tip.0 + 1, bft_json_crdt::Digest([7; 32])), 10).await);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use gangline_reconcile::{
 };
 
 use super::notes::{Audit, Intent, last_of};
-use super::{Counters, FollowFailed, SourceRuntime};
+use super::{Counters, FollowFailed, OTHERS_MS, SourceRuntime};
 use crate::api::{blocking, durable};
 use crate::clock;
 use crate::documents::live::LiveDocument;
@@ -84,6 +84,8 @@ impl SourceRuntime {
             if plan.writes.is_empty() {
                 return Ok(Saved { version: rows.version, paths: Vec::new(), save_id: None });
             }
+            // Who reads the rows next is to know where they come from, also if this node is killed upon the commit.
+            document.until_told(OTHERS_MS).await;
             match self.try_save(document, root, actor, (plan, heads), &rows).await? {
                 Ok(saved) => return Ok(saved),
                 Err(now) => rows = now,
