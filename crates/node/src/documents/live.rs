@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, Digest, DocumentId};
@@ -163,6 +164,19 @@ impl LiveDocument {
         let tip = blocking(move || replica.read(|base| base.tip_of(&base.author())).0).await;
         if let Ok(Some(tip)) = tip {
             links.held_by_all(self.id, tip, limit_ms).await;
+        }
+    }
+
+    /// Waits until nothing has come into it for so long, and no longer than thrice that.
+    pub(super) async fn until_quiet(&self, quiet_ms: u64) {
+        let mut durable = self.durable.clone();
+        let until = clock::now_ms() + 3 * quiet_ms;
+        while clock::now_ms() < until {
+            durable.mark_unchanged();
+            tokio::select! {
+                _ = durable.changed() => {}
+                () = clock::pause(Duration::from_millis(quiet_ms)) => return,
+            }
         }
     }
 

@@ -72,8 +72,16 @@ impl SourceRuntime {
         let _turn = document.turn.lock().await;
         self.recover(document, root).await?;
         let mut rows = self.read_beside_others(document, root).await?;
-        for _ in 0..TRIES {
-            rows = self.take_over(document, root, rows, actor, None).await?.1;
+        for at in 0..TRIES {
+            let followed;
+            (followed, rows) = self.take_over(document, root, rows, actor, None).await?;
+            // Others may be putting the same right in ways of their own: that is let come before anything is saved.
+            if at + 2 < TRIES && document.has_others() && followed.reconciled.ops > 0 {
+                document.until_told(OTHERS_MS).await;
+                document.until_quiet(OTHERS_MS).await;
+                rows = self.read_beside_others(document, root).await?;
+                continue;
+            }
             let Some((plan, heads)) = self.plan_save(document, root, &rows).await? else {
                 rows = self.read_beside_others(document, root).await?;
                 continue;
