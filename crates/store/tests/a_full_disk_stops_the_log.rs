@@ -51,8 +51,14 @@ fn a_full_queue_stops_the_log_in_order() {
     let all = records(200);
     let (sender, receiver) = mpsc::channel();
     let (gate, held) = mpsc::channel::<()>();
-    // The worker waits inside the first answer while the queue fills up.
-    log.append(Vec::new(), Box::new(move |_| held.recv().unwrap()));
+    // The worker waits inside the first answer while the queue fills up: it has taken nothing else along.
+    let (enter, entered) = mpsc::channel();
+    let wait = move |_| {
+        enter.send(()).unwrap();
+        held.recv().unwrap();
+    };
+    log.append(Vec::new(), Box::new(wait));
+    entered.recv().unwrap();
     for (n, some) in all.chunks(20).enumerate() {
         let sender = sender.clone();
         log.append(some.to_vec(), Box::new(move |answer| sender.send((n, answer)).unwrap()));
