@@ -18,7 +18,8 @@ use crate::clock;
 use crate::documents::live::LiveDocument;
 use crate::logs::chain;
 
-/// How often a save begins anew when somebody else has written the rows meanwhile.
+/// How often a save begins anew when somebody else has written the rows meanwhile. All but the last two tries also wait until
+/// what was put right beside others is quiet.
 const TRIES: usize = 4;
 
 /// A save was committed, or there was nothing to save.
