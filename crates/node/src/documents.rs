@@ -407,17 +407,28 @@ impl Documents {
             }
         });
         trusting.await.map_err(|problem| problem.detail().to_owned())?;
+        // Before it follows its rows: others may have saved them, and say so. One that has nothing yet is filled first, or
+        // peers would be offered nothing.
+        if is_known {
+            self.link(&document);
+        }
         // When it can be found: a source that is taken up at this moment has it, or is seen here.
         self.follow_from_now_on(&document).await;
         if !is_known && !self.learn(&document) {
             let durable = document.durable.clone();
             self.inner.tasks.spawn(learn_name(self.clone(), Arc::downgrade(&document), durable));
         }
-        let links = self.inner.links.get();
-        if let Some(links) = links {
-            links.open_document(Arc::new(document.replica.clone()));
+        if !is_known {
+            self.link(&document);
         }
         Ok(())
+    }
+
+    /// Exchanges an open document with peers from here on.
+    fn link(&self, document: &LiveDocument) {
+        if let Some(links) = self.inner.links.get() {
+            links.open_document(Arc::new(document.replica.clone()));
+        }
     }
 
     /// Lets a document that was just opened follow its rows, before anybody sees it. A database that does not answer keeps

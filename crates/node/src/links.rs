@@ -170,6 +170,27 @@ impl Links {
         live.transport.held_by_all(place, tip, limit_ms).await
     }
 
+    /// Waits until this node has what linked nodes held of a document when they met, and those it has begun to dial are linked
+    /// or not to be had, in time in any case.
+    pub(crate) async fn until_met(&self, document: DocumentId, limit_ms: u64) {
+        let Some(live) = self.live() else { return };
+        if let Some(place) = live.transport.place_of(&document) {
+            live.transport.until_met(place, limit_ms).await;
+        }
+    }
+
+    /// Whether something that a linked node held of a document when they met, less than so long ago, has still to come.
+    pub(crate) fn is_meeting(&self, document: DocumentId, limit_ms: u64) -> bool {
+        let place = self.live().and_then(|live| Some((live.transport.place_of(&document)?, live)));
+        place.is_some_and(|(place, live)| live.transport.is_meeting(place, limit_ms))
+    }
+
+    /// Whether any linked node exchanges a document with this one.
+    pub(crate) fn is_shared(&self, document: DocumentId) -> bool {
+        let place = self.live().and_then(|live| Some((live.transport.place_of(&document)?, live)));
+        place.is_some_and(|(place, live)| live.transport.is_shared(place))
+    }
+
     /// Calls a peer and waits for its answer. It goes by its key, its name or its URL, as the list of peers has them.
     pub(crate) async fn ping(&self, peer: &str, limit_ms: u64) -> Result<Pong, PingError> {
         let live = self.live().ok_or(PingError::Unknown)?;

@@ -194,6 +194,7 @@ fn link_want(effect: LinkEffect) -> Want {
             LinkNotice::CaughtUp
             | LinkNotice::HeldBack { .. }
             | LinkNotice::HeldThere { .. }
+            | LinkNotice::Exchange { .. }
             | LinkNotice::Presence(_),
         )
         | LinkEffect::Learn(_)

@@ -506,7 +506,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             }
             LinkNotice::Acked { document, vector } => {
                 let own = self.identity.keypair.author();
-                self.hub.links.acked(self.peer.id(), document, &own, &vector);
+                self.hub.acked(self.peer.id(), document, &own, &vector);
+            }
+            LinkNotice::Exchange { document, exchange } => {
+                self.hub.stands(self.peer.id(), document, exchange);
             }
             LinkNotice::Presence(presence) => self.hub.links.present(self.peer.id(), presence),
         }

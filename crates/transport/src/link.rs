@@ -45,7 +45,7 @@ pub(crate) use self::catalog::sorted;
 pub use self::catalog::{CatalogAnswer, CatalogQuery, look_up};
 use self::document::Question;
 use self::documents::Documents;
-pub use self::effect::{LinkEffect, LinkInput, LinkNotice};
+pub use self::effect::{Exchange, LinkEffect, LinkInput, LinkNotice};
 use self::greeting::Greeting;
 use self::incoming::Content;
 pub use self::incoming::{Incoming, understand};
@@ -500,6 +500,12 @@ impl Link {
         self.flush(now);
         if self.closed.is_some() {
             return;
+        }
+        if self.greeting.peer.is_some() {
+            let reports = self.documents.report(|id| self.serving.live(id).is_some());
+            let notices =
+                reports.into_iter().map(|(document, exchange)| LinkNotice::Exchange { document, exchange });
+            self.effects.extend(notices.map(LinkEffect::Notice));
         }
         let is_level = self.documents.are_level() && self.greeting.peer.is_some();
         if !self.is_caught_up && is_level {

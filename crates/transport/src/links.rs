@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::calls::{CallError, CallResult};
 use crate::hub::{Hub, Transport};
+use crate::link::Exchange;
 
 /// What a link is told by its node.
 pub(crate) enum Command {
@@ -30,7 +31,9 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 /// The links that are up.
 pub(crate) struct Links {
     by_id: Mutex<BTreeMap<u64, Up>>,
-    /// Counts links that came and went, and what peers said they hold.
+    /// Peers that may be about to be linked, and since when.
+    dialling: Mutex<BTreeMap<u64, Instant>>,
+    /// Counts links that came and went, and what peers said.
     news: watch::Sender<u64>,
 }
 
@@ -39,39 +42,45 @@ struct Up {
     commands: mpsc::Sender<Command>,
     /// By document: the tips of this node's own chain that the peer holds on disk.
     held: BTreeMap<usize, Vec<(u64, Digest)>>,
+    /// By document: how it stands with the exchange, and since when.
+    exchanges: BTreeMap<usize, (Exchange, Instant)>,
     presence: Option<Bytes>,
 }
 
 impl Default for Links {
     fn default() -> Self {
-        Self { by_id: Mutex::default(), news: watch::Sender::new(0) }
+        Self { by_id: Mutex::default(), dialling: Mutex::default(), news: watch::Sender::new(0) }
     }
 }
 
 impl Links {
     pub(crate) fn begin(&self, id: u64, peer: AuthorId, commands: mpsc::Sender<Command>) {
-        self.lock().insert(id, Up { peer, commands, held: BTreeMap::new(), presence: None });
-        self.news.send_modify(|news| *news += 1);
+        let up = Up { peer, commands, held: BTreeMap::new(), exchanges: BTreeMap::new(), presence: None };
+        self.lock().insert(id, up);
+        self.dialled(id);
     }
 
     pub(crate) fn end(&self, id: u64) {
         self.lock().remove(&id);
-        self.news.send_modify(|news| *news += 1);
+        self.tell();
     }
 
-    /// Notes what a peer holds on disk of this node's own chain.
-    pub(crate) fn acked(&self, id: u64, document: usize, own: &AuthorId, vector: &VersionVector) {
-        let Some(tips) = vector.get(own) else { return };
-        if let Some(up) = self.lock().get_mut(&id) {
-            up.held.insert(document, tips.clone());
-        }
-        self.news.send_modify(|news| *news += 1);
+    /// A peer is dialled that was there before, or of which nobody knows yet whether it is.
+    pub(crate) fn dialling(&self, id: u64) {
+        self.lock_dialling().insert(id, Instant::now());
+    }
+
+    /// That has come to something, or to nothing.
+    pub(crate) fn dialled(&self, id: u64) {
+        self.lock_dialling().remove(&id);
+        self.tell();
     }
 
     /// A document is not served any more.
     pub(crate) fn forget(&self, document: usize) {
         for up in self.lock().values_mut() {
             up.held.remove(&document);
+            up.exchanges.remove(&document);
         }
     }
 
@@ -99,6 +108,10 @@ impl Links {
     /// Tells when links come, go, or say something.
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+
+    fn lock_dialling(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.dialling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Up>> {
@@ -174,6 +187,45 @@ impl Transport {
         holders >= all
     }
 
+    /// Waits until this node has what the linked nodes that serve a document held of it when they met, and those that it has
+    /// begun to dial are linked or not to be had; and for `limit_ms` at most. Nobody is waited for longer than that from when
+    /// the meeting or the first attempt began, so that one who never gets there delays nothing that comes later.
+    ///
+    /// `document` is its place; one that is not open has nobody to wait for. What nodes of version 1 hold is not known.
+    pub async fn until_met(&self, document: usize, limit_ms: u64) {
+        let limit = Duration::from_millis(limit_ms);
+        let until = Instant::now() + limit;
+        let mut news = self.hub.links.news.subscribe();
+        loop {
+            news.mark_unchanged();
+            let Some(next) = self.hub.meeting_until(document, limit, until) else { return };
+            // When the one who takes longest is not waited for any more, nobody is, or somebody else.
+            let is_over = timeout_at(next.min(until), news.changed()).await.is_err();
+            if is_over && next >= until {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether something that a linked node held of a document when they met has still to come, and they met less than
+    /// `limit_ms` ago. Once it is false, all that had been taken in of what others held is whole.
+    #[must_use]
+    pub fn is_meeting(&self, document: usize, limit_ms: u64) -> bool {
+        let (now, limit) = (Instant::now(), Duration::from_millis(limit_ms));
+        let is_meeting = |up: &Up| {
+            let stands = up.exchanges.get(&document);
+            stands.is_some_and(|(it, since)| *it == Exchange::Meeting && *since + limit > now)
+        };
+        self.hub.links.lock().values().any(is_meeting)
+    }
+
+    /// Returns whether any linked node exchanges a document with this one. `document` is its place.
+    #[must_use]
+    pub fn is_shared(&self, document: usize) -> bool {
+        let is_shared = |up: &Up| up.exchanges.get(&document).is_some_and(|(it, _)| *it != Exchange::Apart);
+        self.hub.links.lock().values().any(is_shared)
+    }
+
     /// How many hold it and how many might, once as many do as are wanted of these, or when the time is over.
     async fn until_held(
         &self,
@@ -204,6 +256,50 @@ impl Hub {
             // One that is full misses it: it has not sent the last ones yet.
             let _ = up.commands.try_send(command());
         }
+    }
+
+    /// Until when somebody is waited for who is about to be met; none where nobody is.
+    fn meeting_until(&self, document: usize, limit: Duration, until: Instant) -> Option<Instant> {
+        self.document(document)?;
+        let now = Instant::now();
+        let own = self.identity.as_ref().map(|identity| identity.keypair.author());
+        let mut waited: Vec<Instant> =
+            self.links.lock_dialling().values().map(|since| *since + limit).collect();
+        let links = self.links.lock();
+        waited.extend(links.values().filter(|up| Some(up.peer) != own).filter_map(|up| {
+            match up.exchanges.get(&document) {
+                Some((Exchange::Meeting, since)) => Some(*since + limit),
+                Some((Exchange::Apart | Exchange::Level, _)) => None,
+                // It has not looked whether the other side serves it.
+                None => Some(until),
+            }
+        }));
+        waited.into_iter().filter(|until| *until > now).max()
+    }
+
+    /// Notes how it stands with the exchange of a document on a link.
+    pub(crate) fn stands(&self, link: u64, document: usize, exchange: Exchange) {
+        self.note(link, document, |up| {
+            up.exchanges.insert(document, (exchange, Instant::now()));
+        });
+    }
+
+    /// Notes what a peer holds on disk of this node's own chain.
+    pub(crate) fn acked(&self, link: u64, document: usize, own: &AuthorId, vector: &VersionVector) {
+        let Some(tips) = vector.get(own) else { return };
+        self.note(link, document, |up| {
+            up.held.insert(document, tips.clone());
+        });
+    }
+
+    /// Notes something of a document, unless it was closed: one that is closed later is forgotten then.
+    fn note(&self, link: u64, document: usize, note: impl FnOnce(&mut Up)) {
+        let mut links = self.links.lock();
+        if let Some(up) = links.get_mut(&link).filter(|_| self.document(document).is_some()) {
+            note(up);
+        }
+        drop(links);
+        self.links.tell();
     }
 
     /// How many nodes beside this one hold a change of this node's own on disk, and of how many it is known what they hold.

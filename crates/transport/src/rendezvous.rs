@@ -53,6 +53,7 @@ impl Transport {
     pub fn dial_with(&self, url: PeerUrl, backoff: BackoffSettings, jitter: Jitter) {
         let hub = Arc::clone(&self.hub);
         let peer = hub.peers.add_rendezvous(url.to_string(), hub.now_ms());
+        hub.links.dialling(peer.id());
         let backoff = Backoff::new(backoff);
         let dialer = Dialer { backoff, hub, peer, url, jitter, tls: None };
         self.hub.tasks.spawn(dialer.run());
@@ -73,6 +74,7 @@ impl Dialer {
     async fn run(mut self) {
         while !self.hub.stop.is_cancelled() {
             self.attempt().await;
+            self.hub.links.dialled(self.peer.id());
             if self.hub.stop.is_cancelled() {
                 return;
             }
@@ -89,6 +91,9 @@ impl Dialer {
     /// Connects, and runs a session to its end.
     async fn attempt(&mut self) {
         self.peer.connecting(self.hub.now_ms());
+        if self.backoff.failures() == 0 {
+            self.hub.links.dialling(self.peer.id());
+        }
         let limit_ms = self.hub.settings.connect_ms;
         let connected = tokio::select! {
             result = timeout(Duration::from_millis(limit_ms), connect(&self.hub, &self.url, &mut self.tls)) => {

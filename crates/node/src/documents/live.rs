@@ -20,6 +20,8 @@ use crate::links::Links;
 
 /// Most batches of which it is remembered who asked for them.
 const ACTORS_MAX: usize = 256;
+/// How long nodes that are being linked are let say what they have done, before rows are taken for news, in milliseconds.
+const MEETING_MS: u64 = 1_000;
 
 /// The links to other nodes, from when there are any.
 #[derive(Clone, Default)]
@@ -57,6 +59,8 @@ pub(crate) struct LiveDocument {
     has_followed: AtomicBool,
     /// Other nodes sign in the source's name, or save.
     has_others: AtomicBool,
+    /// How much of it there was when it was opened.
+    pub(super) opened_at: LogSeq,
     links: LinksHandle,
     _subscription: Subscription,
 }
@@ -83,6 +87,7 @@ impl LiveDocument {
             let _ = wake.send_replace(seq);
         }));
         Self {
+            opened_at: replica.durable(),
             id,
             generation,
             replica,
@@ -157,6 +162,18 @@ impl LiveDocument {
         self.has_followed.load(Ordering::Relaxed)
     }
 
+    /// Waits until what other nodes had of it when they were linked is here, for a second at most.
+    pub(super) async fn until_met(&self) {
+        if let Some(links) = self.links.get() {
+            links.until_met(self.id, MEETING_MS).await;
+        }
+    }
+
+    /// Whether what is here may lack something of what another node had of it when they were linked.
+    pub(super) fn is_meeting(&self) -> bool {
+        self.links.get().is_some_and(|links| links.is_meeting(self.id, MEETING_MS))
+    }
+
     /// Waits until the nodes with which it is exchanged have on disk what this node has signed in it, for so long at most.
     pub(super) async fn until_told(&self, limit_ms: u64) {
         let Some(links) = self.links.get() else { return };
@@ -188,6 +205,11 @@ impl LiveDocument {
     /// Whether other nodes follow and save the same rows, as far as this one has heard.
     pub(super) fn has_others(&self) -> bool {
         self.has_others.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are such, and one of them may be heard now.
+    pub(super) fn hears_others(&self) -> bool {
+        self.has_others() && self.links.get().is_some_and(|links| links.is_shared(self.id))
     }
 
     /// Why it does not follow.

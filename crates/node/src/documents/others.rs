@@ -22,18 +22,22 @@ const ROUNDS_MAX: u32 = 8;
 /// Entries of a document's log that are looked at once.
 const STEP: ReadLimit = ReadLimit { count: 256, bytes: 4 << 20 };
 
-/// Heeds what comes into a document as long as it is open.
+/// Heeds what comes into a document as long as it is open. Whoever has written into it before may save, too.
 pub(super) fn heed(
     documents: &Documents,
     source: &Arc<SourceRuntime>,
     document: &Arc<LiveDocument>,
     root: &str,
 ) {
+    let (own, of_source) = (document.replica.author(), source.author());
+    if document.replica.version_vector().keys().any(|author| *author != own && *author != of_source) {
+        document.note_others();
+    }
     let stop = documents.inner.stop.clone();
     let heeding = Heeding {
         document: Arc::downgrade(document),
         durable: document.durable.clone(),
-        cursor: document.replica.durable(),
+        cursor: document.opened_at,
         source: Arc::clone(source),
         root: root.to_owned(),
     };

@@ -331,6 +331,7 @@ impl SourceRuntime {
         accepts_older: bool,
     ) -> Result<Followed, FollowFailed> {
         let _turn = document.turn.lock().await;
+        document.until_met().await;
         self.recover(document, root).await?;
         // Before the rows: those of a later backup are not among what is accepted.
         let accepted = if accepts_older { Some(self.era_now().await?) } else { None };
@@ -345,13 +346,14 @@ impl SourceRuntime {
         document: &LiveDocument,
         root: &str,
     ) -> Result<Arc<Rows>, FollowFailed> {
+        document.until_met().await;
         let (name, _) = self.document_of(root);
         let until = clock::now_ms() + OTHERS_MS;
         let mut durable = document.durable.clone();
         loop {
             durable.mark_unchanged();
             let rows = Arc::new(self.read(root).await?);
-            if !document.has_others() {
+            if !document.hears_others() {
                 return Ok(rows);
             }
             let (this, replica, views) =

@@ -303,3 +303,29 @@ fn a_text_that_two_nodes_save_at_once_is_written_once() {
     assert_eq!(agree(&a, &b)["view"]["jobs"]["j1"]["body"], body);
     ended(a, b);
 }
+
+/// It reads rows that another node has saved meanwhile, of what was typed there and of what it knows itself.
+#[test]
+fn a_node_that_comes_back_hears_the_others_before_it_follows() {
+    let (first, _second, mut a, b) = linked("");
+    agree(&a, &b);
+    let mut body = "one\ntwo\n".to_owned();
+    for round in 0..4 {
+        body = format!("typed {round}\n{body}");
+        edit(&a, &json!({"jobs": {"j1": {"body": &body}}}));
+        agree(&a, &b);
+        kill(a);
+        body = format!("{body}and saved {round}\n");
+        edit(&b, &json!({"jobs": {"j1": {"body": &body}}}));
+        save(&b);
+        a = linked_to(&first, &b);
+        let opened = show(&a);
+        assert_eq!(opened["view"]["jobs"]["j1"]["body"], body, "round {round}");
+        assert_eq!((&opened["unsaved"], &opened["conflicts"]), (&json!([]), &json!([])));
+        let again = save(&a);
+        assert_eq!(again["saved"], json!([]));
+        assert_eq!(agree(&a, &b)["heads"], opened["heads"], "nothing was to be signed");
+    }
+    assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body);
+    ended(a, b);
+}

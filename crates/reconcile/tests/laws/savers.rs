@@ -264,6 +264,7 @@ fn each_line_is_saved_once(steps: &[Step], nodes: usize) -> Result<(), TestCaseE
             Step::Killed(node) => {
                 team[*node].committed = None;
                 team[*node].tracker = Tracker::default();
+                team[*node].follow(&shape, &database);
             }
             Step::Follow(node) => {
                 wait_for_others(&shape, &mut team, *node, &database);

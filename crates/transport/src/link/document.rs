@@ -7,6 +7,7 @@ use bft_json_crdt::json_crdt::{Holdings, VersionVector};
 use bft_json_crdt::{AuthorId, Change, Digest, DocumentId};
 use gangline_doc::LogSeq;
 
+use super::effect::Exchange;
 use super::search::Search;
 use crate::session::Millis;
 
@@ -51,6 +52,8 @@ pub(super) struct Document {
     pub(super) talk: Option<Box<Talk>>,
     /// As it went into the sums of [`Documents`](super::documents::Documents).
     pub(super) counted: Counted,
+    /// How it stands, as was reported last.
+    pub(super) reported: Option<Exchange>,
     pub(super) lists: Lists,
 }
 
@@ -168,6 +171,7 @@ pub(super) struct Counted {
 pub(super) struct Lists {
     pub(super) is_touched: bool,
     pub(super) is_uncounted: bool,
+    pub(super) is_unreported: bool,
     pub(super) is_hungry: bool,
 }
 
@@ -197,6 +201,7 @@ impl Document {
             owes_vector: false,
             talk: None,
             counted: Counted::default(),
+            reported: None,
             lists: Lists::default(),
         }
     }
@@ -264,6 +269,7 @@ impl Document {
             cursor: self.cursor,
             is_busy: self.is_busy,
             counted: self.counted,
+            reported: self.reported,
             lists: self.lists,
             ..Self::new(self.id, self.durable)
         };

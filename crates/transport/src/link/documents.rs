@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bft_json_crdt::DocumentId;
 
 use super::document::{Counted, Document};
+use super::effect::Exchange;
 
 /// The documents that this node serves on a link.
 #[derive(Default)]
@@ -15,6 +16,8 @@ pub(super) struct Documents {
     touched: Vec<usize>,
     /// Those that may count otherwise than they did.
     uncounted: Vec<usize>,
+    /// Those with which it may stand otherwise than was reported.
+    unreported: Vec<usize>,
     /// Those that have something for the socket, in the order in which it goes there.
     hungry: VecDeque<usize>,
     behind: u64,
@@ -59,6 +62,9 @@ impl Documents {
         }
         if !std::mem::replace(&mut document.lists.is_uncounted, true) {
             self.uncounted.push(place);
+        }
+        if !std::mem::replace(&mut document.lists.is_unreported, true) {
+            self.unreported.push(place);
         }
     }
 
@@ -112,6 +118,24 @@ impl Documents {
     pub(super) fn are_level(&mut self) -> bool {
         self.count();
         self.unlevel == 0
+    }
+
+    /// Those whose exchange stands otherwise than was reported; `is_there` says which of them the other side serves.
+    pub(super) fn report(&mut self, is_there: impl Fn(&DocumentId) -> bool) -> Vec<(usize, Exchange)> {
+        let mut reports = Vec::new();
+        for place in std::mem::take(&mut self.unreported) {
+            let Some(document) = self.by_place.get_mut(&place) else { continue };
+            document.lists.is_unreported = false;
+            let exchange = match document.is_shared() {
+                true if document.is_level() => Exchange::Level,
+                false if !is_there(&document.id) => Exchange::Apart,
+                true | false => Exchange::Meeting,
+            };
+            if document.reported.replace(exchange) != Some(exchange) {
+                reports.push((place, exchange));
+            }
+        }
+        reports
     }
 
     /// How many entries of the logs the other side has not been told.

@@ -193,6 +193,24 @@ pub enum LinkNotice {
         /// The highest of some authors.
         vector: VersionVector,
     },
+    /// How it stands with the exchange of a document. Of one that is opened it is said once, and then whenever it changes.
+    Exchange {
+        /// The document.
+        document: usize,
+        /// How it stands.
+        exchange: Exchange,
+    },
     /// What somebody does at this moment.
     Presence(Bytes),
+}
+
+/// How it stands between two sides with a document that this one serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// The other side does not serve it.
+    Apart,
+    /// They have not told each other yet all that they held when they met.
+    Meeting,
+    /// They have: from here on they tell each other what is new.
+    Level,
 }

@@ -16,7 +16,7 @@ use gangline_wire::limits::{DOCUMENT_NUMBERS_MAX, DOCUMENTS_MAX};
 use gangline_wire::v2::{Frame, HeldDocument};
 
 use super::document::{Document, Question, Saying, Step};
-use super::{Link, LinkEffect, LinkNotice, OUTBOX_FRAMES_MAX, Query};
+use super::{Exchange, Link, LinkEffect, LinkNotice, OUTBOX_FRAMES_MAX, Query};
 use crate::session::Millis;
 
 /// What the other side serves, and what this side has to say about its own documents.
@@ -73,7 +73,7 @@ impl Serving {
     }
 
     /// The other side's number of a document that this side may answer.
-    fn live(&self, id: &DocumentId) -> Option<u32> {
+    pub(super) fn live(&self, id: &DocumentId) -> Option<u32> {
         self.by_id.get(id).copied()
     }
 
@@ -326,6 +326,11 @@ impl Link {
         document.theirs = Some(number);
         document.saying = Saying::Nothing;
         document.step = Step::Meeting;
+        // Before anything of the other side is taken in.
+        if document.reported.replace(Exchange::Meeting) != Some(Exchange::Meeting) {
+            let notice = LinkNotice::Exchange { document: place, exchange: Exchange::Meeting };
+            self.effects.push_back(LinkEffect::Notice(notice));
+        }
     }
 
     /// Compares what both say they hold: what this side holds was looked at.

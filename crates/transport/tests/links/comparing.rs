@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bft_json_crdt::json_crdt::Change;
 use gangline_doc::LogSeq;
-use gangline_transport::link::{LinkInput, LinkNotice};
+use gangline_transport::link::{Exchange, LinkInput, LinkNotice};
 use gangline_transport::session::SessionSettings;
 use gangline_wire::v2::Frame;
 use proptest::prelude::*;
@@ -216,10 +216,16 @@ proptest! {
             let holds = |change: &&Change| it.read(|base| base.contains(&change.digest())).0;
             all.iter().filter(holds).map(|change| change.digest()).collect()
         });
+        let before = [a.version_vector(), b.version_vector()];
         let mut pair = Pair::new(a, b);
         pair.talk();
         pair.assert_level();
         for n in 0..2 {
+            let stood: Vec<Exchange> = pair.sides[n].stood.iter().map(|(exchange, _)| *exchange).collect();
+            prop_assert_eq!(&stood, &[Exchange::Meeting, Exchange::Level]);
+            prop_assert_eq!(&pair.sides[n].stood[0].1, &before[n], "before anything is taken in");
+            let all = pair.sides[n].replica.version_vector();
+            prop_assert_eq!(&pair.sides[n].stood[1].1, &all, "when all is taken in");
             let given = pair.sides[n].given();
             prop_assert!(given.iter().all(|digest| !had[1 - n].contains(digest)), "it had that");
             prop_assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), given.len(), "twice");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, DocumentId, add_crdt_fields};
+use bft_json_crdt::json_crdt::{BaseCrdt, Change, CrdtNode, DocumentId, VersionVector, add_crdt_fields};
 use bft_json_crdt::keypair::Keypair;
 use bft_json_crdt::lww_crdt::LwwRegisterCrdt;
 use bft_json_crdt::map_crdt::MapCrdt;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use gangline_doc::{LogSeq, OriginId, Replica, ReplicaSettings, SyncSource};
 use gangline_store::MemoryOpLog;
 use gangline_transport::link::{
-    Link, LinkDocument, LinkEffect, LinkInput, LinkNotice, LinkStart, answer, look_up, understand,
+    Exchange, Link, LinkDocument, LinkEffect, LinkInput, LinkNotice, LinkStart, answer, look_up, understand,
 };
 use gangline_transport::session::{Applied, CloseReason, Millis, RawFrame, SessionSettings};
 use gangline_transport::{Offer, PeerRights};
@@ -69,6 +69,8 @@ pub(crate) struct Side {
     /// Frames that this side sent.
     pub(crate) sent: Vec<Bytes>,
     pub(crate) notices: Vec<LinkNotice>,
+    /// How it stood with the exchange of the document, and what this side held when that was said.
+    pub(crate) stood: Vec<(Exchange, VersionVector)>,
     pub(crate) closed: Option<CloseReason>,
     pub(crate) now: Millis,
     /// Documents that the host was asked about. It wants none of them.
@@ -149,6 +151,7 @@ impl Side {
             rights: all_rights(),
             sent: Vec::new(),
             notices: Vec::new(),
+            stood: Vec::new(),
             closed: None,
             now: Millis(0),
             offered: Vec::new(),
@@ -237,6 +240,9 @@ impl Side {
                     let released = digests.into_iter().map(|(_, digest)| digest);
                     let released = released.filter(|it| !self.replica.is_pending(it)).collect();
                     self.feed(LinkInput::Released(released));
+                }
+                LinkEffect::Notice(LinkNotice::Exchange { document: 0, exchange }) => {
+                    self.stood.push((exchange, self.replica.version_vector()));
                 }
                 LinkEffect::Notice(notice) => self.notices.push(notice),
                 LinkEffect::Close(reason) => self.closed = Some(reason),

@@ -3,10 +3,12 @@
 
 use bft_json_crdt::{Digest, DocumentId};
 use gangline_transport::PeerRights;
-use gangline_transport::link::{LinkDocument, LinkInput};
+use gangline_transport::link::{Exchange, LinkDocument, LinkInput};
 use gangline_transport::session::{CloseReason, Millis, SessionSettings};
 use gangline_wire::limits::{DOCUMENTS_MAX, PAGE_DOCUMENTS_MAX};
-use gangline_wire::v2::{Accepts, BUCKETS, Catalog, Frame, HeldDocument, bucket_hash, decode, summary_of};
+use gangline_wire::v2::{
+    Accepts, BUCKETS, Catalog, Frame, HeldDocument, bucket_hash, decode, root, summary_of,
+};
 
 use crate::pair::{DOCUMENT, Pair, Side, Writer, replica};
 
@@ -62,6 +64,23 @@ fn what_a_peer_opens_is_offered_once_and_its_numbers_count_on() {
     }
     pair.talk();
     assert_eq!((bad_frames(&pair), pair.sides[0].closed.clone()), (2, None));
+}
+
+#[test]
+fn a_document_that_one_side_closes_is_exchanged_no_more_until_it_is_there_again() {
+    let mut pair = met();
+    let vector = pair.sides[1].replica.version_vector();
+    let (held, durable) = (HeldDocument { id: DOCUMENT, root: root(&vector) }, pair.durable()[1]);
+    pair.sides[1].feed(LinkInput::Closed { document: 0, held, durable });
+    pair.talk();
+    let stood = |pair: &Pair| pair.sides[0].stood.last().map(|(exchange, _)| *exchange);
+    assert_eq!(stood(&pair), Some(Exchange::Apart));
+    pair.sides[1].feed(LinkInput::Opened(LinkDocument { place: 1, id: DOCUMENT, durable }));
+    later(&mut pair, 5_000);
+    assert_eq!(stood(&pair), Some(Exchange::Level));
+    let told = pair.sides[0].stood.iter().map(|(exchange, _)| *exchange);
+    let before = [Exchange::Meeting, Exchange::Level];
+    assert_eq!(told.collect::<Vec<_>>(), [&before[..], &[Exchange::Apart], &before].concat());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use gangline_wire::v2::HeldDocument;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Peer, until};
+use crate::harness::{Peer, until, within};
 use crate::keeper::{Keeper, Node, Notes, document, root_of_nothing};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,6 +159,51 @@ async fn a_writer_learns_who_has_a_document_on_disk() {
     assert_eq!((is_held, transport.held_by(again, tip, 1, 0).await), (true, 1));
     // What bob never gets.
     assert!(!transport.held_by_all(again, (tip.0 + 1, bft_json_crdt::Digest([7; 32])), 10).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_until_it_has_met_the_others_has_what_they_held() {
+    let alice = Node::new().await;
+    let there = alice.keeper.open(document(1), true);
+    let limit_ms = 60_000;
+    for round in 0..10 {
+        for n in 0..50 {
+            alice.keeper.edit(document(1), &format!("{round}.{n}"));
+        }
+        // He opens it when the two are linked, or before the first attempt has come to anything.
+        let bob = Node::start(Keeper::new(Some(BTreeSet::new()), 0), TransportSettings::default()).await;
+        bob.dial(&alice);
+        if round % 2 == 0 {
+            bob.met(1).await;
+        }
+        let place = bob.keeper.open(document(1), true);
+        let transport = bob.keeper.transport.get().unwrap();
+        within("the others", transport.until_met(place, limit_ms)).await;
+        assert_eq!(bob.keeper.vector(document(1)), alice.keeper.vector(document(1)), "round {round}");
+        assert!(transport.is_shared(place) && !transport.is_meeting(place, limit_ms));
+        bob.keeper.close(document(1));
+        assert!(!transport.is_shared(place), "nobody exchanges what is closed");
+        within("nobody", transport.until_met(place, limit_ms)).await;
+    }
+    let transport = alice.keeper.transport.get().unwrap();
+    until("nobody is left", || !transport.is_shared(there)).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_long_for_a_node_that_does_not_answer() {
+    let node = Node::new().await;
+    let place = node.keeper.open(document(1), true);
+    let transport = node.keeper.transport.get().unwrap();
+    within("nobody", transport.until_met(place, 60_000)).await;
+    // It takes the connection, and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/crdt-sync", silent.local_addr().unwrap());
+    transport.dial(url.parse().unwrap(), Box::new(|| 0.0));
+    within("the limit", transport.until_met(place, 20)).await;
+    // Once the attempt has failed, there is nobody to wait for, also while the next one is made.
+    drop(silent);
+    within("the end of the attempt", transport.until_met(place, 60_000)).await;
+    assert!(transport.peers().dial_failures > 0);
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ pub(super) async fn save(documents: &Documents, found: Found, wish: &Save) -> Re
     unborn(documents, &found).await?;
     let guest = go_in(documents, &found, Role::Person).await?;
     let (source, root) = source_of(&found)?;
-    let saved = source.save(&guest, root, wish.actor.as_deref()).await;
+    let saved = source.save(&guest.document(), root, wish.actor.as_deref()).await;
     let saved = match saved {
         Ok(saved) => saved,
         Err(failed) => {

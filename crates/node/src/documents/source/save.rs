@@ -66,18 +66,19 @@ impl SourceRuntime {
     /// Saves what people did.
     pub(crate) async fn save(
         self: &Arc<Self>,
-        document: &LiveDocument,
+        document: &Arc<LiveDocument>,
         root: &str,
         actor: Option<&str>,
     ) -> Result<Saved, SaveFailed> {
         let _turn = document.turn.lock().await;
+        document.until_met().await;
         self.recover(document, root).await?;
         let mut rows = self.read_beside_others(document, root).await?;
         for at in 0..TRIES {
             let followed;
             (followed, rows) = self.take_over(document, root, rows, actor, None).await?;
             // Others may be putting the same right in ways of their own: that is let come before anything is saved.
-            if at + 2 < TRIES && document.has_others() && followed.reconciled.ops > 0 {
+            if at + 2 < TRIES && document.hears_others() && followed.reconciled.ops > 0 {
                 document.until_told(OTHERS_MS).await;
                 document.until_quiet(OTHERS_MS).await;
                 rows = self.read_beside_others(document, root).await?;
@@ -107,7 +108,7 @@ impl SourceRuntime {
     /// rows were followed: what was typed there shows beside what was read of it.
     async fn plan_save(
         self: &Arc<Self>,
-        document: &LiveDocument,
+        document: &Arc<LiveDocument>,
         root: &str,
         rows: &Arc<Rows>,
     ) -> Result<Option<(SavePlan, Vec<Digest>)>, SaveFailed> {
@@ -116,6 +117,7 @@ impl SourceRuntime {
         }
         let (this, replica) = (Arc::clone(self), document.replica.clone());
         let (root, rows, views) = (root.to_owned(), Arc::clone(rows), Arc::clone(&document.views));
+        let meeting = Arc::clone(document);
         let (followed, (name, _)) = (document.views.equal_at(), self.document_of(&root));
         let planned = blocking(move || {
             replica.attest(clock::now_ms(), |base| {
@@ -124,7 +126,7 @@ impl SourceRuntime {
                     let is_twice = tracker.is_saved_elsewhere(base, source, &rows);
                     (tracker.reading(base), tracker.conflicts(base), is_twice)
                 });
-                if reading.tracked != followed || is_twice {
+                if reading.tracked != followed || is_twice || meeting.is_meeting() {
                     return Ok((None, false));
                 }
                 if reading.layout.is_deleted(&reading.content) {
