@@ -185,6 +185,12 @@ impl Links {
         place.is_some_and(|(place, live)| live.transport.is_meeting(place, limit_ms))
     }
 
+    /// How long it may be yet until somebody comes back who was linked less than so long ago, or comes for the first time since
+    /// this node was started.
+    pub(crate) fn returns_within(&self, limit_ms: u64) -> Option<u64> {
+        self.live()?.transport.returns_within(limit_ms)
+    }
+
     /// Whether any linked node exchanges a document with this one.
     pub(crate) fn is_shared(&self, document: DocumentId) -> bool {
         let place = self.live().and_then(|live| Some((live.transport.place_of(&document)?, live)));

@@ -7,9 +7,9 @@ use bft_json_crdt::json_crdt::{BaseCrdt, Change, JsonCrdt};
 use bft_json_crdt::{JsonValue, Keypair};
 use divan::{Bencher, black_box};
 use gangline_reconcile::{
-    Column, ColumnKind, DocumentName, Layout, ListTable, Mapping, Mode, Policy, Reading, Reconciled,
-    RootTable, Rows, Schema, Shape, Source, TableSchema, Tracker, conflicts, diff, edit, edits_of, notice,
-    plan, plan_save, reconcile, splices, tracking_ref,
+    Column, ColumnKind, DocumentName, FollowOptions, Layout, ListTable, Mapping, Mode, Policy, Reading,
+    Reconciled, RootTable, Rows, Schema, Shape, Source, TableSchema, Tracker, conflicts, diff, edit,
+    edits_of, notice, plan, plan_save, reconcile, splices, tracking_ref,
 };
 
 const ROWS: usize = 10_000;
@@ -109,7 +109,7 @@ impl Followed {
     /// Takes over the rows, as a node does whose document is open.
     fn follow(&mut self) -> Reconciled {
         let source = Source { keypair: &self.keypair, shape: &self.shape, document: NAME };
-        let followed = self.tracker.follow(&self.base, source, &self.rows, false).unwrap();
+        let followed = self.tracker.follow(&self.base, source, &self.rows, FollowOptions::default()).unwrap();
         let _ = self.base.apply_changes(followed.changes.clone());
         followed
     }

@@ -14,7 +14,7 @@ use crate::mapping::Mode;
 use crate::path::Path;
 use crate::rows::Rows;
 use crate::schema::Shape;
-use crate::text::{Splice, splices};
+use crate::text::{Splice, line_splices, splices};
 use crate::tracker::Tracker;
 
 /// Edits of one change take about as many bytes at most; a row is never cut.
@@ -356,7 +356,10 @@ fn author_edits(
 ) -> Result<Reconciled, ReconcileError> {
     author.skip_op_numbers(numbers_apart(heads, &edits));
     let is_first = heads.is_empty();
-    let typed: Vec<Vec<Splice>> = edits.iter().map(splices_of).collect();
+    // Where it brings together what was made apart, another node may be doing so beside it in a way of its own: of a line that
+    // both kept in part nothing whole would be left.
+    let splices = if author.heads().len() > 1 { line_splices } else { splices };
+    let typed: Vec<Vec<Splice>> = edits.iter().map(|edit| splices_of(edit, splices)).collect();
     let each: Vec<Size> = edits.iter().zip(&typed).map(|(edit, typed)| size_of(edit, typed)).collect();
     let parts = parts(&edits, &each);
     let count = parts.len();
@@ -424,7 +427,7 @@ fn row_of(edit: &Edit) -> Option<(&str, &str)> {
 }
 
 /// What changes in a text that is merged by character.
-fn splices_of(edit: &Edit) -> Vec<Splice> {
+fn splices_of(edit: &Edit, splices: fn(&str, &str) -> Vec<Splice>) -> Vec<Splice> {
     match edit {
         Edit::Write { old: Some(JsonValue::String(old)), new: Some(JsonValue::Text(new)), .. } => {
             splices(old, new)

@@ -9,8 +9,14 @@
 //!
 //! An announcement claims nothing: a save that came to nothing leaves one behind without harm. A node's own count like those of
 //! others: one that was killed upon the commit may not be able to tell from later rows what became of it.
+//!
+//! A node that cannot be reached may save all the same. Of what people did whom this node had heard before, that one had all that
+//! it had sent itself, and the first part of what it was sent: what the rows have of these chains counts as saved, too
+//! ([`FollowOptions::has_others`]). Nothing tells so what is left of a text of which the other node has deleted something
+//! since: that may be there twice, until people delete it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, BaseCrdt, Change, Digest, JsonValue};
@@ -33,10 +39,22 @@ use crate::unsaved::{Unsaved, at, unsaved};
 const STEPS_BACK: usize = 6;
 /// Announcements that are looked at, the last ones.
 const ANNOUNCED_MAX: usize = 8;
+/// How many pasts of a document are looked at to find what was saved and not announced.
+const PASTS_MAX: u32 = 32;
+
+/// How rows are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowOptions {
+    /// Rows that are older than what the document has followed are taken all the same.
+    pub accepts_older: bool,
+    /// Other nodes save these rows, and may not have been heard: what the rows have of what people did counts as saved.
+    pub has_others: bool,
+}
 
 impl Tracker {
     /// As [`Tracker::reconcile`], on a node beside which others may save: what they have announced and saved is not said
-    /// again. O(rows), and once O(history) for an announcement that no save mark has followed: the last few are looked at.
+    /// again. O(rows), and once O(history) for an announcement that no save mark has followed: the last few are looked at. With
+    /// others, O(history) for each of a few pasts, where the rows have changed what people have changed too.
     ///
     /// # Errors
     /// As [`Tracker::reconcile`].
@@ -45,11 +63,15 @@ impl Tracker {
         base: &BaseCrdt<JsonCrdt>,
         source: Source<'_>,
         rows: &Rows,
-        accepts_older: bool,
+        options: FollowOptions,
     ) -> Result<Reconciled, ReconcileError> {
+        let FollowOptions { accepts_older, has_others } = options;
         let news = self.news(base, source, rows, accepts_older)?;
-        let saved = if news.is_older { None } else { self.saved_elsewhere(base, source, rows, &news) };
-        let Some(Saved { heads, edits }) = saved else { return self.sign(base, source, rows, news) };
+        let saved = match news.is_older {
+            true => None,
+            false => self.saved_elsewhere(base, source, rows, (&news, has_others)),
+        };
+        let Some(Cut { heads, left: edits, .. }) = saved else { return self.sign(base, source, rows, news) };
         if !edits.is_empty() {
             return self.author(base, source, (&news.layout, &heads), edits);
         }
@@ -61,9 +83,15 @@ impl Tracker {
 
     /// Returns whether rows have what another node has announced, and the source has not said so: then they are to be
     /// followed by [`Tracker::follow`] before anything is saved. Cost as there.
-    pub fn is_saved_elsewhere(&mut self, base: &BaseCrdt<JsonCrdt>, source: Source<'_>, rows: &Rows) -> bool {
+    pub fn is_saved_elsewhere(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        has_others: bool,
+    ) -> bool {
         let news = self.news(base, source, rows, true);
-        news.is_ok_and(|news| self.saved_elsewhere(base, source, rows, &news).is_some())
+        news.is_ok_and(|news| self.saved_elsewhere(base, source, rows, (&news, has_others)).is_some())
     }
 
     /// Returns whether the database has changed what people have changed too, and it is not known to be what they did: another
@@ -73,9 +101,11 @@ impl Tracker {
         if base.heads() == news.tracked || news.tracked.is_empty() {
             return false;
         }
-        let saved = self.saved_elsewhere(base, source, rows, &news);
-        let Saved { heads, edits } =
-            saved.unwrap_or_else(|| Saved { heads: news.tracked.clone(), edits: news.edits });
+        let saved = self.saved_elsewhere(base, source, rows, (&news, false));
+        let (heads, edits) = match saved {
+            Some(Cut { heads, left, .. }) => (heads, left),
+            None => (news.tracked.clone(), news.edits),
+        };
         let mut places: Vec<Path> = edits.iter().filter_map(Edit::place).collect();
         let touched = touched_beside(base, source, &heads, None);
         if places.iter().any(|place| overlaps(place, &touched)) {
@@ -96,35 +126,53 @@ impl Tracker {
         base: &BaseCrdt<JsonCrdt>,
         source: Source<'_>,
         rows: &Rows,
-        News { layout, tracked, edits, .. }: &News,
-    ) -> Option<Saved> {
+        (news, has_others): (&News, bool),
+    ) -> Option<Cut> {
+        let News { layout, tracked, edits, .. } = news;
         if layout.mode != Mode::Merge || base.heads() == *tracked || tracked.is_empty() {
             return None;
         }
-        let unseen = base.unseen_by(tracked).ok()?;
+        let mut saved = self.announced(base, source, rows, news);
+        if saved.is_empty() && self.is_all_saved(base, source, rows, (layout, edits)) {
+            saved = base.heads();
+        }
+        let of = Of { base, source, rows, layout };
+        let has_others = has_others && (!saved.is_empty() || of.is_beside(edits, tracked));
+        if saved.is_empty() && !has_others {
+            return None;
+        }
+        let mut cut = Cut::at(of, saved.iter().chain(tracked).copied().collect())?;
+        if has_others {
+            let unheard = cut.saved_unheard(of);
+            if !unheard.is_empty() {
+                cut = Cut::at(of, cut.heads.iter().chain(&unheard).copied().collect())?;
+            }
+            saved.extend(unheard);
+        }
+        // Where nothing is there twice and nothing new, nothing is to be done.
+        let is_news = !cut.left.is_empty() || !edits.is_empty();
+        (is_news && !saved.is_empty()).then_some(cut)
+    }
+
+    /// The announcements of saves that the rows have.
+    fn announced(
+        &mut self,
+        base: &BaseCrdt<JsonCrdt>,
+        source: Source<'_>,
+        rows: &Rows,
+        News { layout, tracked, .. }: &News,
+    ) -> Vec<Digest> {
+        let unseen = base.unseen_by(tracked).unwrap_or_default();
         let is_announced = |change: &&Digest| announcer(base, change).is_some();
         let mut announced: Vec<Digest> =
             unseen.iter().rev().filter(is_announced).take(ANNOUNCED_MAX).copied().collect();
         announced.reverse();
         self.note_written(base, source, layout, &announced);
-        let was_saved = |at: &Digest| {
+        announced.retain(|at| {
             let written = self.written.get(at);
             written.is_some_and(|it| !it.is_empty() && has_all(source.shape, layout, rows, it))
-        };
-        let mut heads: Vec<Digest> = announced.into_iter().filter(was_saved).collect();
-        if heads.is_empty() {
-            if !self.is_all_saved(base, source, rows, (layout, edits)) {
-                return None;
-            }
-            heads = base.heads();
-        }
-        heads.extend(tracked);
-        heads.sort_unstable();
-        heads.dedup();
-        let content = base.with_past(&heads, BaseCrdt::content).ok()?;
-        let left = diff(source.shape, layout, &content, rows);
-        // Where nothing is there twice and nothing new, nothing is to be done.
-        (!left.is_empty() || !edits.is_empty()).then_some(Saved { heads, edits: left })
+        });
+        announced
     }
 
     /// Finds out what announced saves write, and forgets the others. Each once, since it is settled for ever.
@@ -143,9 +191,7 @@ impl Tracker {
                 });
                 let Ok((followed, content)) = seen else { return Vec::new() };
                 let Ok(before) = base.with_past(&followed, BaseCrdt::content) else { return Vec::new() };
-                let mut written = unsaved(layout, &before, &read(layout, &before, &content));
-                written.retain(|it| is_saved(source.shape, &it.path));
-                written
+                written(source.shape, layout, &before, &content)
             });
             self.written.insert(*announced, written);
         }
@@ -170,12 +216,98 @@ impl Tracker {
     }
 }
 
-/// Where something was saved that people did.
-struct Saved {
-    /// What the source has seen then.
+/// A document, and the rows of it.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    base: &'a BaseCrdt<JsonCrdt>,
+    source: Source<'a>,
+    rows: &'a Rows,
+    layout: &'a Layout,
+}
+
+impl Of<'_> {
+    /// Whether edits of the database are where people have edited who had not seen some heads.
+    fn is_beside(&self, edits: &[Edit], heads: &[Digest]) -> bool {
+        let touched = touched_beside(self.base, self.source, heads, None);
+        edits.iter().filter_map(Edit::place).any(|place| overlaps(&place, &touched))
+    }
+}
+
+/// What the source has seen once it knows what was saved.
+struct Cut {
     heads: Vec<Digest>,
+    content: Arc<JsonValue>,
     /// What leads from there to the rows.
-    edits: Vec<Edit>,
+    left: Vec<Edit>,
+}
+
+impl Cut {
+    fn at(of: Of<'_>, mut heads: Vec<Digest>) -> Option<Self> {
+        heads.sort_unstable();
+        heads.dedup();
+        let content = of.base.with_past(&heads, BaseCrdt::content).ok()?;
+        let left = diff(of.source.shape, of.layout, &content, of.rows);
+        Some(Self { heads, content, left })
+    }
+
+    /// What people did beside this that the rows have, although nobody has announced it, or not in the hearing of this node:
+    /// of each author, the others before this node's own, all of what it has signed, or the first part of it. What another
+    /// node had heard it saves together.
+    ///
+    /// O(history) for each past that is looked at; none where the rows say nothing new of what people touched.
+    fn saved_unheard(&self, of: Of<'_>) -> Vec<Digest> {
+        let Of { base, source, rows, layout } = of;
+        if !of.is_beside(&self.left, &self.heads) {
+            return Vec::new();
+        }
+        let mut chains: BTreeMap<(bool, AuthorId), Vec<(u64, Digest)>> = BTreeMap::new();
+        let unseen = base.unseen_by(&self.heads).unwrap_or_default().into_iter();
+        for change in unseen.filter_map(|change| base.change(&change)) {
+            let of_author = (change.author() == base.author(), change.author());
+            if change.author() != source.keypair.author() {
+                chains.entry(of_author).or_default().push((change.seq(), change.digest()));
+            }
+        }
+        let mut pasts = PASTS_MAX;
+        let (mut found, mut heads, mut before) = (Vec::new(), self.heads.clone(), Arc::clone(&self.content));
+        for mut chain in chains.into_values() {
+            chain.sort_unstable();
+            let mut saved = None;
+            // So many of the chain are in the rows, at least and at most.
+            let (mut least, mut most, mut count) = (0, chain.len(), chain.len());
+            while least < most && pasts > 0 {
+                pasts -= 1;
+                let Some((_, last)) = chain.get(count.saturating_sub(1)) else { break };
+                heads.push(*last);
+                let content = base.with_past(&heads, BaseCrdt::content);
+                heads.pop();
+                let Ok(content) = content else { break };
+                let written = written(source.shape, layout, &before, &content);
+                if has_all(source.shape, layout, rows, &written) {
+                    least = count;
+                    if !written.is_empty() {
+                        saved = Some((*last, content));
+                    }
+                } else {
+                    most = count - 1;
+                }
+                count = least + (most - least).div_ceil(2);
+            }
+            if let Some((last, content)) = saved {
+                heads.push(last);
+                found.push(last);
+                before = content;
+            }
+        }
+        found
+    }
+}
+
+/// What a save writes of what leads from one content to a later one.
+fn written(shape: &Shape, layout: &Layout, before: &JsonValue, content: &Arc<JsonValue>) -> Vec<Unsaved> {
+    let mut written = unsaved(layout, before, &read(layout, before, content));
+    written.retain(|it| is_saved(shape, &it.path));
+    written
 }
 
 /// Returns whether this node has announced to save the document as it is, and nothing has come since.
@@ -240,8 +372,16 @@ fn has(shape: &Shape, layout: &Layout, rows: &Rows, written: &Unsaved) -> Option
 /// Whether a text has all that was inserted and nothing of what was removed; others may have saved more of it since.
 fn has_edits(was: Option<&JsonValue>, wanted: &str, is: &str) -> bool {
     let was = was.and_then(JsonValue::as_str).unwrap_or_default();
-    let removes = |splice: &Splice| splice.removed > 0;
-    !splices(wanted, is).iter().any(removes) && !rebase(was, is, &splices(was, wanted)).iter().any(removes)
+    let (made, gone) = (splices(was, wanted), splices(wanted, is));
+    let (mut inserted, mut removed) = (0, 0);
+    let is_kept = |splice: &Splice| {
+        let start = splice.position + inserted - removed;
+        inserted += splice.inserted.chars().count();
+        removed += splice.removed;
+        let end = splice.position + splice.removed + inserted - removed;
+        !gone.iter().any(|it| it.removed > 0 && it.position < end && start < it.position + it.removed)
+    };
+    made.iter().all(is_kept) && rebase(was, is, &made).iter().all(|splice| splice.removed == 0)
 }
 
 /// The source's last batches in the past of some heads, the last one first.

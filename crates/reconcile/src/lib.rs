@@ -43,7 +43,7 @@ pub use batch::{
 pub use conflicts::{Conflict, ConflictKind, Take, conflicts, resolve, resolve_as};
 pub use diff::{Edit, diff};
 pub use door::{DoorEffect, DoorError, DoorInput, DoorSettings, Doors, Generation, Role, Visitor};
-pub use elsewhere::is_announced;
+pub use elsewhere::{FollowOptions, is_announced};
 pub use follower::{FollowEffect, FollowInput, FollowSettings, Follower, Standing};
 pub use layout::{FieldLayout, Layout, ListLayout, Misfit};
 pub use mapping::{BadDocumentName, DocumentName, Fields, ListTable, Mapping, Mode, Policy, RootTable};

@@ -41,6 +41,22 @@ struct Hunk {
 /// equal. O(n log n), with a bounded part that is not.
 #[must_use]
 pub fn splices(old: &str, new: &str) -> Vec<Splice> {
+    splices_by(Grain::Character, old, new)
+}
+
+/// As [`splices`], and lines that differ are replaced as a whole.
+pub(crate) fn line_splices(old: &str, new: &str) -> Vec<Splice> {
+    splices_by(Grain::Line, old, new)
+}
+
+/// What is replaced at least.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grain {
+    Character,
+    Line,
+}
+
+fn splices_by(grain: Grain, old: &str, new: &str) -> Vec<Splice> {
     if old == new {
         return Vec::new();
     }
@@ -56,7 +72,15 @@ pub fn splices(old: &str, new: &str) -> Vec<Splice> {
         line = hunk.before.end;
         let removed = old_lines.get(hunk.before).unwrap_or_default();
         let inserted = new_lines.get(hunk.after).unwrap_or_default();
-        position += within(position, &removed.concat(), &inserted.concat(), &mut steps, &mut found);
+        position += match grain {
+            Grain::Character => {
+                within(position, &removed.concat(), &inserted.concat(), &mut steps, &mut found)
+            }
+            Grain::Line => {
+                found.push(Splice { position, removed: count(removed), inserted: inserted.concat() });
+                count(removed)
+            }
+        };
     }
     found
 }
@@ -398,6 +422,7 @@ mod tests {
         fn what_others_did_meanwhile_stays(old in "[ab\nä]{0,24}", mine in "[abx\n]{0,24}", theirs in "[aby\n]{0,24}") {
             let edits = splices(&old, &mine);
             prop_assert_eq!(apply(&old, &edits), mine.clone());
+            prop_assert_eq!(apply(&old, &line_splices(&old, &mine)), mine.clone());
             prop_assert_eq!(rebase(&old, &old, &edits), edits.clone());
             // One who wrote nothing sees what the other wrote, and both see both sides' new characters.
             prop_assert_eq!(apply(&theirs, &rebase(&old, &theirs, &[])), theirs.clone());
@@ -406,6 +431,16 @@ mod tests {
             prop_assert_eq!(count(&both, 'x'), count(&mine, 'x'));
             prop_assert_eq!(count(&both, 'y'), count(&theirs, 'y'));
         }
+    }
+
+    #[test]
+    fn lines_are_replaced_as_a_whole_or_not_at_all() {
+        let whole = Splice { position: 4, removed: 6, inserted: "three\n".to_owned() };
+        assert_eq!(
+            line_splices("one\nthree and\n", "one\nthree\n"),
+            [Splice { removed: 10, ..whole.clone() }]
+        );
+        assert_eq!(line_splices("one\ntwos\n\n", "one\nthree\n"), [whole]);
     }
 
     #[test]

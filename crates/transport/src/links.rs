@@ -1,6 +1,6 @@
 //! The links of version 2 that are up: to call peers, to tell them, and to know what they hold on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bft_json_crdt::json_crdt::VersionVector;
@@ -28,11 +28,17 @@ pub(crate) enum Command {
 /// How many commands wait for a link.
 pub(crate) const COMMANDS_MAX: usize = 16;
 
+/// Nodes that were linked and are remembered.
+const LOST_MAX: usize = 64;
+
 /// The links that are up.
 pub(crate) struct Links {
     by_id: Mutex<BTreeMap<u64, Up>>,
     /// Peers that may be about to be linked, and since when.
     dialling: Mutex<BTreeMap<u64, Instant>>,
+    /// Who was linked and is not any more, and since when; the last ones.
+    lost: Mutex<VecDeque<(AuthorId, Instant)>>,
+    began: Instant,
     /// Counts links that came and went, and what peers said.
     news: watch::Sender<u64>,
 }
@@ -49,7 +55,13 @@ struct Up {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { by_id: Mutex::default(), dialling: Mutex::default(), news: watch::Sender::new(0) }
+        Self {
+            by_id: Mutex::default(),
+            dialling: Mutex::default(),
+            lost: Mutex::default(),
+            began: Instant::now(),
+            news: watch::Sender::new(0),
+        }
     }
 }
 
@@ -61,7 +73,13 @@ impl Links {
     }
 
     pub(crate) fn end(&self, id: u64) {
-        self.lock().remove(&id);
+        let ended = self.lock().remove(&id);
+        if let Some(up) = ended {
+            let mut lost = self.lock_lost();
+            lost.retain(|(peer, _)| *peer != up.peer);
+            lost.truncate(LOST_MAX - 1);
+            lost.push_front((up.peer, Instant::now()));
+        }
         self.tell();
     }
 
@@ -112,6 +130,10 @@ impl Links {
 
     fn lock_dialling(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
         self.dialling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_lost(&self) -> MutexGuard<'_, VecDeque<(AuthorId, Instant)>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Up>> {
@@ -217,6 +239,18 @@ impl Transport {
             stands.is_some_and(|(it, since)| *it == Exchange::Meeting && *since + limit > now)
         };
         self.hub.links.lock().values().any(is_meeting)
+    }
+
+    /// Returns how long it may be yet, in milliseconds, until somebody comes back: a node that was linked less than `limit_ms`
+    /// ago, or anybody, where this transport has begun less than that ago and nobody is linked. None where nobody is waited for.
+    #[must_use]
+    pub fn returns_within(&self, limit_ms: u64) -> Option<u64> {
+        let links = &self.hub.links;
+        let linked = self.linked();
+        let lost = links.lock_lost().iter().find(|(peer, _)| !linked.contains(peer)).map(|(_, since)| *since);
+        let began = Some(links.began).filter(|_| linked.is_empty());
+        let left = lost.max(began)? + Duration::from_millis(limit_ms) - Instant::now();
+        u64::try_from(left.as_millis()).ok().filter(|left| *left > 0)
     }
 
     /// Returns whether any linked node exchanges a document with this one. `document` is its place.

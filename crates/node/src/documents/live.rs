@@ -22,6 +22,10 @@ use crate::links::Links;
 const ACTORS_MAX: usize = 256;
 /// How long nodes that are being linked are let say what they have done, before rows are taken for news, in milliseconds.
 const MEETING_MS: u64 = 1_000;
+/// How long a node that was linked is let come back, in milliseconds: it dials again after one second, and then after two.
+const RETURN_MS: u64 = 2_000;
+/// How long what another node has done is let come, where the rows may have it already, in milliseconds.
+const OTHERS_MS: u64 = 150;
 
 /// The links to other nodes, from when there are any.
 #[derive(Clone, Default)]
@@ -174,25 +178,25 @@ impl LiveDocument {
         self.links.get().is_some_and(|links| links.is_meeting(self.id, MEETING_MS))
     }
 
-    /// Waits until the nodes with which it is exchanged have on disk what this node has signed in it, for so long at most.
-    pub(super) async fn until_told(&self, limit_ms: u64) {
+    /// Waits until the nodes with which it is exchanged have on disk what this node has signed in it, but not long.
+    pub(super) async fn until_told(&self) {
         let Some(links) = self.links.get() else { return };
         let replica = self.replica.clone();
         let tip = blocking(move || replica.read(|base| base.tip_of(&base.author())).0).await;
         if let Ok(Some(tip)) = tip {
-            links.held_by_all(self.id, tip, limit_ms).await;
+            links.held_by_all(self.id, tip, OTHERS_MS).await;
         }
     }
 
-    /// Waits until nothing has come into it for so long, and no longer than thrice that.
-    pub(super) async fn until_quiet(&self, quiet_ms: u64) {
+    /// Waits until nothing comes into it any more, but not long.
+    pub(super) async fn until_quiet(&self) {
         let mut durable = self.durable.clone();
-        let until = clock::now_ms() + 3 * quiet_ms;
+        let until = clock::now_ms() + 3 * OTHERS_MS;
         while clock::now_ms() < until {
             durable.mark_unchanged();
             tokio::select! {
                 _ = durable.changed() => {}
-                () = clock::pause(Duration::from_millis(quiet_ms)) => return,
+                () = clock::pause(Duration::from_millis(OTHERS_MS)) => return,
             }
         }
     }
@@ -210,6 +214,15 @@ impl LiveDocument {
     /// Whether there are such, and one of them may be heard now.
     pub(super) fn hears_others(&self) -> bool {
         self.has_others() && self.links.get().is_some_and(|links| links.is_shared(self.id))
+    }
+
+    /// How long one of them may be heard yet of what it has done, where the wait began so long ago, in milliseconds.
+    pub(super) fn others_left_ms(&self, waited_ms: u64) -> u64 {
+        if self.hears_others() {
+            return OTHERS_MS.saturating_sub(waited_ms);
+        }
+        let links = self.links.get().filter(|_| self.has_others());
+        links.and_then(|links| links.returns_within(RETURN_MS)).unwrap_or(0)
     }
 
     /// Why it does not follow.

@@ -16,8 +16,8 @@ use bft_json_crdt::json_crdt::JsonCrdt;
 use bft_json_crdt::{AuthorId, BaseCrdt, DocumentId, Keypair};
 use gangline_doc::{Authored, EditFailed};
 use gangline_reconcile::{
-    Conflict, FollowInput, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled, RowSource, Rows,
-    Shape, Source, SourceError,
+    Conflict, FollowInput, FollowOptions, FollowSettings, Follower, Mode, Plan, ReconcileError, Reconciled,
+    RowSource, Rows, Shape, Source, SourceError,
 };
 use tokio::sync::Notify;
 
@@ -34,8 +34,8 @@ use crate::clock;
 use crate::identity::show_key;
 use crate::logs::chain;
 
-/// How long what another node has done is let come, where the rows may have it already, in milliseconds.
-const OTHERS_MS: u64 = 150;
+/// How often it is looked whether other nodes are there, in milliseconds.
+const LOOK_MS: u64 = 100;
 
 /// A source that this node has the mapping of.
 pub(crate) struct SourceRuntime {
@@ -340,20 +340,21 @@ impl SourceRuntime {
     }
 
     /// Reads a root's rows. Where they have changed what people have changed too, another node may have saved it: what was
-    /// done there is let come for a moment.
+    /// done there is let come for a moment, and the node itself where it was there a moment ago.
     async fn read_beside_others(
         self: &Arc<Self>,
         document: &LiveDocument,
         root: &str,
     ) -> Result<Arc<Rows>, FollowFailed> {
-        document.until_met().await;
         let (name, _) = self.document_of(root);
-        let until = clock::now_ms() + OTHERS_MS;
+        let began = clock::now_ms();
         let mut durable = document.durable.clone();
         loop {
+            document.until_met().await;
             durable.mark_unchanged();
             let rows = Arc::new(self.read(root).await?);
-            if !document.hears_others() {
+            let left = document.others_left_ms(clock::now_ms().saturating_sub(began));
+            if left == 0 {
                 return Ok(rows);
             }
             let (this, replica, views) =
@@ -367,13 +368,13 @@ impl SourceRuntime {
                 (replica.read(look).0, rows)
             });
             let (is_beside, rows) = looked.await?;
-            let left = until.saturating_sub(clock::now_ms());
-            if !is_beside || left == 0 {
+            if !is_beside {
                 return Ok(rows);
             }
+            // Not all at once: somebody may come who has nothing new.
             tokio::select! {
                 _ = durable.changed() => {}
-                () = clock::pause(Duration::from_millis(left)) => {}
+                () = clock::pause(Duration::from_millis(left.min(LOOK_MS))) => {}
             }
         }
     }
@@ -416,6 +417,7 @@ impl SourceRuntime {
         let (name, _) = self.document_of(root);
         let (this, replica, key) = (Arc::clone(self), document.replica.clone(), root.to_owned());
         let (views, seen) = (Arc::clone(&document.views), Arc::clone(rows));
+        let options = FollowOptions { accepts_older: accepted.is_some(), has_others: document.has_others() };
         let (digest, authored, open, from, version_stood_still) = blocking(move || {
             let (rows, digest) = (&*seen, seen.digest());
             if accepted.is_none() && this.is_restored(&key, digest)? {
@@ -426,7 +428,7 @@ impl SourceRuntime {
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
                 let reconciled = views.track(base, |tracker| {
                     from = tracker.version(base);
-                    tracker.follow(base, source, rows, accepted.is_some())
+                    tracker.follow(base, source, rows, options)
                 })?;
                 views.set_equal_at(reconciled.heads.clone());
                 let changes = reconciled.changes.clone();

@@ -329,3 +329,55 @@ fn a_node_that_comes_back_hears_the_others_before_it_follows() {
     assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), body);
     ended(a, b);
 }
+
+/// Nobody is there whom it could dial: the others come by themselves, a moment later.
+#[test]
+fn a_node_that_comes_back_waits_a_moment_for_those_who_dial_it() {
+    let (first, _second, mut a, b) = linked("");
+    let mut body = "written there\none\ntwo\n".to_owned();
+    edit(&b, &json!({"jobs": {"j1": {"body": &body}}}));
+    agree(&a, &b);
+    for round in 0..2 {
+        body = format!("typed {round}\n{body}");
+        edit(&a, &json!({"jobs": {"j1": {"body": &body}}}));
+        agree(&a, &b);
+        let addr = a.addr.clone();
+        kill(a);
+        body = format!("{body}and saved {round}\n");
+        edit(&b, &json!({"jobs": {"j1": {"body": &body}}}));
+        save(&b);
+        a = Node::start_with(&first, &["--listen", &addr]);
+        let opened = show(&a);
+        assert_eq!(opened["view"]["jobs"]["j1"]["body"], body, "round {round}");
+        assert_eq!(agree(&a, &b)["heads"], opened["heads"], "nothing was to be signed");
+    }
+    ended(a, b);
+}
+
+/// Both know what was typed at first; one saves it with more, and the other one cannot hear that.
+#[test]
+fn what_another_node_saves_that_cannot_be_reached_is_there_once() {
+    let (first, second, a, b) = linked("");
+    edit(&a, &json!({"jobs": {"j1": {"body": "typed\none\ntwo\n"}}}));
+    edit(&b, &json!({"jobs": {"j2": {"body": "written there\n"}}}));
+    agree(&a, &b);
+    a.stop();
+    b.stop();
+    let (a, b) = (Node::start(&first), Node::start(&second));
+    let saved = "typed\nand more\none\ntwo\nlast\n";
+    edit(&b, &json!({"jobs": {"j1": {"body": saved}}}));
+    save(&b);
+    follows(&a, 2);
+    let shown = show(&a);
+    assert_eq!((&shown["view"]["jobs"]["j1"]["body"], &shown["unsaved"]), (&json!(saved), &json!([])));
+    assert_eq!(save(&a)["saved"], json!([]));
+    let ours = format!("ours\n{saved}");
+    edit(&a, &json!({"jobs": {"j1": {"body": ours}}}));
+    save(&a);
+    b.stop();
+    let b = linked_to(&second, &a);
+    let both = agree_on(&a, &b, |shown| shown["unsaved"] == json!([]));
+    assert_eq!(both["view"]["jobs"]["j1"]["body"], ours);
+    assert_eq!(stored(first.path(), "SELECT body FROM jobs WHERE id = 'j1'"), ours);
+    ended(a, b);
+}

@@ -207,6 +207,20 @@ async fn nobody_waits_long_for_a_node_that_does_not_answer() {
 }
 
 #[tokio::test]
+async fn who_was_there_a_moment_ago_may_come_back() {
+    let (alice, bob) = (Node::new().await, Node::new().await);
+    let transport = alice.keeper.transport.get().unwrap().clone();
+    let within = |limit_ms: u64| transport.returns_within(limit_ms).map(|left| left <= limit_ms);
+    assert_eq!((within(60_000), within(0)), (Some(true), None), "anybody may come at first");
+    bob.dial(&alice);
+    alice.met(1).await;
+    assert_eq!(within(60_000), None, "nobody is missing");
+    drop(bob);
+    until("bob is missed", || within(60_000).is_some()).await;
+    assert_eq!(within(0), None);
+}
+
+#[tokio::test]
 async fn a_document_is_open_once_and_so_many_at_a_time() {
     let settings = TransportSettings { documents_max: 2, ..TransportSettings::default() };
     let node = Node::start(Keeper::new(None, usize::MAX), settings).await;

@@ -12,7 +12,7 @@ use gangline_reconcile::{
 };
 
 use super::notes::{Audit, Intent, last_of};
-use super::{Counters, FollowFailed, OTHERS_MS, SourceRuntime};
+use super::{Counters, FollowFailed, SourceRuntime};
 use crate::api::{blocking, durable};
 use crate::clock;
 use crate::documents::live::LiveDocument;
@@ -79,8 +79,8 @@ impl SourceRuntime {
             (followed, rows) = self.take_over(document, root, rows, actor, None).await?;
             // Others may be putting the same right in ways of their own: that is let come before anything is saved.
             if at + 2 < TRIES && document.hears_others() && followed.reconciled.ops > 0 {
-                document.until_told(OTHERS_MS).await;
-                document.until_quiet(OTHERS_MS).await;
+                document.until_told().await;
+                document.until_quiet().await;
                 rows = self.read_beside_others(document, root).await?;
                 continue;
             }
@@ -95,7 +95,7 @@ impl SourceRuntime {
                 return Ok(Saved { version: rows.version, paths: Vec::new(), save_id: None });
             }
             // Who reads the rows next is to know where they come from, also if this node is killed upon the commit.
-            document.until_told(OTHERS_MS).await;
+            document.until_told().await;
             match self.try_save(document, root, actor, (plan, heads), &rows).await? {
                 Ok(saved) => return Ok(saved),
                 Err(now) => rows = now,
@@ -117,13 +117,13 @@ impl SourceRuntime {
         }
         let (this, replica) = (Arc::clone(self), document.replica.clone());
         let (root, rows, views) = (root.to_owned(), Arc::clone(rows), Arc::clone(&document.views));
-        let meeting = Arc::clone(document);
+        let (meeting, has_others) = (Arc::clone(document), document.has_others());
         let (followed, (name, _)) = (document.views.equal_at(), self.document_of(&root));
         let planned = blocking(move || {
             replica.attest(clock::now_ms(), |base| {
                 let source = Source { keypair: &this.keypair, shape: &this.shape, document: &name };
                 let (reading, open, is_twice) = views.track(base, |tracker| {
-                    let is_twice = tracker.is_saved_elsewhere(base, source, &rows);
+                    let is_twice = tracker.is_saved_elsewhere(base, source, &rows, has_others);
                     (tracker.reading(base), tracker.conflicts(base), is_twice)
                 });
                 if reading.tracked != followed || is_twice || meeting.is_meeting() {
