@@ -228,8 +228,12 @@ struct Of<'a> {
 impl Of<'_> {
     /// Whether edits of the database are where people have edited who had not seen some heads.
     fn is_beside(&self, edits: &[Edit], heads: &[Digest]) -> bool {
+        let mut places = edits.iter().filter_map(Edit::place).peekable();
+        if places.peek().is_none() {
+            return false;
+        }
         let touched = touched_beside(self.base, self.source, heads, None);
-        edits.iter().filter_map(Edit::place).any(|place| overlaps(&place, &touched))
+        places.any(|place| overlaps(&place, &touched))
     }
 }
 
@@ -254,7 +258,8 @@ impl Cut {
     /// of each author, the others before this node's own, all of what it has signed, or the first part of it. What another
     /// node had heard it saves together.
     ///
-    /// O(history) for each past that is looked at; none where the rows say nothing new of what people touched.
+    /// O(history) for each past that is looked at: two of an author of whom the rows have nothing, and none where they say nothing
+    /// new of what people touched.
     fn saved_unheard(&self, of: Of<'_>) -> Vec<Digest> {
         let Of { base, source, rows, layout } = of;
         if !of.is_beside(&self.left, &self.heads) {
@@ -291,7 +296,11 @@ impl Cut {
                 } else {
                     most = count - 1;
                 }
-                count = least + (most - least).div_ceil(2);
+                // First all of it, then the first one alone: where the rows have nothing of it, that is the end.
+                count = match least {
+                    0 if count == chain.len() => 1,
+                    _ => least + (most - least).div_ceil(2),
+                };
             }
             if let Some((last, content)) = saved {
                 heads.push(last);
