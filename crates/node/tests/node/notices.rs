@@ -151,7 +151,7 @@ fn a_peer_without_the_database_calls_the_source_by_its_name() {
     let node = Node::start(&dir);
     show(&node);
     let far = tempfile::tempdir().unwrap();
-    let peer = Node::start_with(&far, &["--peer", &node.sync_url()]);
+    let peer = Node::start_with(&far, &["--listen", "127.0.0.1:0", "--peer", &node.sync_url()]);
     until("it comes", || peer.get(DOCUMENT).status == 200);
     assert_eq!(
         (&show(&peer)["source"], &show(&peer)["reconciled_here"]),
