@@ -81,8 +81,9 @@ impl Tracker {
         Ok(Reconciled { heads, ops, bytes, changes, ..Reconciled::default() })
     }
 
-    /// Returns whether rows have what another node has announced, and the source has not said so: then they are to be
-    /// followed by [`Tracker::follow`] before anything is saved. Cost as there.
+    /// Returns whether rows have what another node has announced, or with `has_others` what one may have saved without a word,
+    /// and the source has not said so: then they are to be followed by [`Tracker::follow`] before anything is saved. Cost as
+    /// there.
     pub fn is_saved_elsewhere(
         &mut self,
         base: &BaseCrdt<JsonCrdt>,
